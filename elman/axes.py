@@ -1,0 +1,63 @@
+"""The shape alphabet: one letter per axis, and how a shape is said in a message.
+
+====  =====================================================================
+ T    time: steps of a sequence
+ B    batch: sequences side by side (axis 0 of every state, axis 1 of every sequence)
+ X    features of a cell's input
+ H    features of a cell's output
+ G    features of a cell's projected input (gates × hidden, usually)
+ V    vocabulary
+ E    features of an embedding
+ N    positions, flattened (T·B)
+ L    layers
+====  =====================================================================
+
+Sequences are ``T B …`` everywhere; nothing has a flag that swaps them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from torch import Tensor
+
+from elman.errors import ShapeError
+
+TB = Annotated[Tensor, "T B", "token ids, int64"]
+TBX = Annotated[Tensor, "T B X"]
+TBG = Annotated[Tensor, "T B G"]
+TBH = Annotated[Tensor, "T B H"]
+BX = Annotated[Tensor, "B X"]
+BG = Annotated[Tensor, "B G"]
+BH = Annotated[Tensor, "B H"]
+BV = Annotated[Tensor, "B V"]
+NH = Annotated[Tensor, "N H"]
+VE = Annotated[Tensor, "V E"]
+B = Annotated[Tensor, "B", "lengths or token ids, int64"]
+N = Annotated[Tensor, "N", "token ids, int64"]
+
+
+def say(shape: tuple[int, ...] | Tensor, letters: str = "") -> str:
+    """Writes a shape as messages do: ``35×20×300 (T B X)``."""
+    sizes = tuple(shape.shape) if isinstance(shape, Tensor) else tuple(shape)
+    written = "×".join(str(size) for size in sizes) or "a scalar"
+    return f"{written} ({letters})" if letters else written
+
+
+def require(
+    tensor: Tensor, name: str, letters: str, sizes: Mapping[str, int], *, asked: str, do: str
+) -> None:
+    """Raises :class:`ShapeError` unless ``tensor`` has the axes ``letters``, with the given ``sizes``.
+
+    ``sizes`` names only the axes that are fixed; the others may be anything.
+    """
+    axes = letters.split()
+    wanted = ", ".join(f"{axis} must be {size}" for axis, size in sizes.items() if axis in axes)
+    if tensor.dim() != len(axes):
+        raise ShapeError(
+            asked,
+            f"{name} is {say(tensor)}: {tensor.dim()} axes; it must have the {len(axes)} axes {letters}"
+            + (f", where {wanted}." if wanted else "."),
+            do,
+        )
+    if any(axis in sizes and size != sizes[axis] for axis, size in zip(axes, tensor.shape, strict=True)):
+        raise ShapeError(asked, f"{name} is {say(tensor, letters)}; {wanted}.", do)

@@ -1,0 +1,143 @@
+"""The contract of a recurrence: start, step, scan — and scan is step, repeated.
+
+A :class:`Cell` writes its equations once, in two methods. ``project`` holds what needs no past and is done
+for all T steps in one product; ``advance`` holds what needs the past and is done step by step::
+
+    class Elman(Cell):
+        def project(self, x):           # T B X → T B G
+            return linear(x, self.weight_x, self.bias)
+        def advance(self, x, state):    # B G, state → B H, state
+            h = tanh(x + linear(state.h, self.weight_h))
+            return h, HiddenState(h)
+
+``advance`` is plain PyTorch, and the reference that every faster way of running the cell is tested against.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elman import axes
+from elman.axes import BG, BH, BX, TBG, TBH, TBX, B
+from elman.errors import ShapeError
+from elman.fused import choose
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell that remembers only its output."""
+
+    h: BH
+
+
+class MemoryState(NamedTuple):
+    """The state of a cell with a memory ``c`` beside its output ``h``."""
+
+    h: BH
+    c: BH
+
+
+class Recurrence(nn.Module, ABC):
+    """Anything that reads a sequence step by step: a cell, or a stack of them.
+
+    Attributes: ``input_size`` (X) and ``output_size`` (H), in features per step.
+    """
+
+    input_size: int
+    output_size: int
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> Any:
+        """The state before the first step, for ``batch`` sequences, on the parameters' device and dtype."""
+
+    @abstractmethod
+    def step(self, x: BX, state: Any) -> tuple[BH, Any]:
+        """One step: reads ``x`` (B X) in ``state``; returns the output (B H) and the new state."""
+
+    @abstractmethod
+    def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+        """All steps: ``step`` folded over ``x`` (T B X), from ``state`` (default: the initial one).
+
+        With ``lengths`` (int64, B; 0 … T): past the end of a sequence outputs are zero and the state
+        does not move. Returns the outputs (T B H) and each sequence's last state.
+        """
+
+
+class Cell(Recurrence):
+    """One published recurrence. Subclasses write ``project`` and ``advance``; the rest is derived.
+
+    ``GATES`` names, in order, the blocks of H rows that the packed weights ``weight_x`` (G X), ``weight_h``
+    (G H) and ``bias`` (G) consist of.
+    """
+
+    GATES: ClassVar[str]
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if size < 1:
+                raise ShapeError(
+                    f"{type(self).__name__}(input_size={input_size}, hidden_size={hidden_size}) was asked for.",
+                    f"{name} is {size}.",
+                    "Sizes are whole numbers from 1.",
+                )
+        self.input_size = input_size
+        self.output_size = hidden_size
+
+    @property
+    def hidden_size(self) -> int:
+        """H, in features: the size of ``h``, which is also the output."""
+        return self.output_size
+
+    @abstractmethod
+    def project(self, x: TBX) -> TBG:
+        """What needs no past, for any leading axes: (… X) → (… G)."""
+
+    @abstractmethod
+    def advance(self, x: BG, state: Any) -> tuple[BH, Any]:
+        """What needs the past: one step on projected input. The cell's equations."""
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> Any: ...
+
+    def step(self, x: BX, state: Any) -> tuple[BH, Any]:
+        self._require(x, "B X")
+        return self.advance(self.project(x), state)
+
+    def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+        self._require(x, "T B X")
+        if state is None:
+            state = self.initial_state(x.shape[1])
+        if lengths is not None:
+            require_lengths(lengths, x)
+        return choose.scan(self, x, state, lengths)
+
+    def extra_repr(self) -> str:
+        return f"input_size={self.input_size}, hidden_size={self.output_size}"
+
+    def _zeros(self, batch: int) -> BH:
+        return next(self.parameters()).new_zeros(batch, self.output_size)
+
+    def _require(self, x: Tensor, letters: str) -> None:
+        axes.require(
+            x,
+            "x",
+            letters,
+            {"X": self.input_size},
+            asked=f"{type(self).__name__}({self.extra_repr()}) was given an input of {axes.say(x)}.",
+            do="Sequences are T B X (time first); a single step is B X.",
+        )
+
+
+def require_lengths(lengths: B, x: TBX) -> None:
+    """Raises :class:`ShapeError` unless ``lengths`` holds one whole number from 0 to T per sequence."""
+    steps, batch = x.shape[:2]
+    fits = lengths.shape == (batch,) and lengths.dtype == torch.int64
+    if not fits or (batch > 0 and not 0 <= int(lengths.min()) <= int(lengths.max()) <= steps):
+        raise ShapeError(
+            f"A scan over {axes.say(x, 'T B X')} was given lengths.",
+            f"lengths is {axes.say(lengths)} of {lengths.dtype}, {lengths.tolist()[:8]}; "
+            f"it must be {batch} int64 numbers from 0 to {steps}.",
+            "Give one length per sequence of the batch, in the order of axis B.",
+        )
