@@ -1,0 +1,7 @@
+"""Layers over whole sequences: the stack, what feeds it, and what reads it."""
+
+from elman.layers.embedding import Embedding, OneHot
+from elman.layers.softmax import Softmax
+from elman.layers.stack import Stack
+
+__all__ = ["Embedding", "OneHot", "Softmax", "Stack"]
