@@ -9,6 +9,8 @@ from elman.cells.elman import Elman
 from elman.cells.gru import GRU, GRUResetBefore
 from elman.cells.lstm import LSTM
 
+__all__ = ["CELLS", "GRU", "LSTM", "Cell", "Elman", "GRUResetBefore"]
+
 CELLS: dict[str, type[Cell]] = {
     "elman": Elman,
     "lstm": LSTM,

@@ -78,7 +78,8 @@ class Cell(Recurrence):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise ShapeError(
-                    f"{type(self).__name__}(input_size={input_size}, hidden_size={hidden_size}) was asked for.",
+                    f"{type(self).__name__}(input_size={input_size}, hidden_size={hidden_size}) "
+                    "was asked for.",
                     f"{name} is {size}.",
                     "Sizes are whole numbers from 1.",
                 )

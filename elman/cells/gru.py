@@ -17,14 +17,15 @@ class GRU(Cell):
         n = tanh(W_xn x + b_n + r ⊙ (W_hn h + b_hn))    candidate
         h = (1 − z) ⊙ n + z ⊙ h
 
-    Shapes: x (… X), h (… H); ``weight_x`` (3H X), ``weight_h`` (3H H), ``bias`` (3H), blocks of rows in the order
-    of ``GATES``; ``bias_h`` (H) is b_hn, which the reset gate weighs and no other bias can stand for. All start
-    as U(±1/√H).
+    Shapes: x (… X), h (… H); ``weight_x`` (3H X), ``weight_h`` (3H H), ``bias`` (3H), blocks of rows in the
+    order of ``GATES``; ``bias_h`` (H) is b_hn, which the reset gate weighs and no other bias can stand for.
+    All start as U(±1/√H).
 
-    z weighs the *old state*, as in torch.nn and [cho2014]. In [chung2014], and in lectures that follow it, the
-    update gate weighs the candidate, h = (1 − z) ⊙ h + z ⊙ n: their z is our 1 − z, so carrying weights over
-    negates that gate's rows and bias. One product for all gates makes this form faster than
-    :class:`GRUResetBefore`, which is the published one; trained weights of one are not weights of the other.
+    z weighs the *old state*, as in torch.nn and [cho2014]. In [chung2014], and in lectures that follow it,
+    the update gate weighs the candidate, h = (1 − z) ⊙ h + z ⊙ n: their z is our 1 − z, so carrying weights
+    over negates that gate's rows and bias. One product for all gates makes this form faster than
+    :class:`GRUResetBefore`, which is the published one; trained weights of one are not weights of the
+    other.
 
     Raises :class:`ShapeError` for sizes under 1.
 
@@ -70,8 +71,8 @@ class GRUResetBefore(Cell):
         n = tanh(W_xn x + W_hn (r ⊙ h) + b_n)           candidate
         h = (1 − z) ⊙ n + z ⊙ h
 
-    Shapes: x (… X), h (… H); ``weight_x`` (3H X), ``weight_h`` (3H H), ``bias`` (3H), blocks of rows in the order
-    of ``GATES``. All start as U(±1/√H). z weighs the old state, as in [cho2014] (and the opposite of
+    Shapes: x (… X), h (… H); ``weight_x`` (3H X), ``weight_h`` (3H H), ``bias`` (3H), blocks of rows in the
+    order of ``GATES``. All start as U(±1/√H). z weighs the old state, as in [cho2014] (and the opposite of
     [chung2014]; see :class:`GRU`). Where we differ: biases, which [cho2014] leaves out of its equations.
 
     Raises :class:`ShapeError` for sizes under 1.

@@ -8,7 +8,7 @@ from elman.cells.cell import Cell, MemoryState
 
 
 class LSTM(Cell):
-    """Long short-term memory: gates decide what a memory takes in, keeps and shows [hochreiter1997, gers2000].
+    """Long short-term memory: gates decide what a memory takes, keeps and shows [hochreiter1997, gers2000].
 
     ::
 
@@ -19,10 +19,11 @@ class LSTM(Cell):
         c = f ⊙ c + i ⊙ g
         h = o ⊙ tanh(c)
 
-    Shapes: x (… X), h and c (… H); ``weight_x`` (4H X), ``weight_h`` (4H H), ``bias`` (4H), blocks of rows in
-    the order of ``GATES``. All start as U(±1/√H); ``forget_bias`` is then added to b_f (1 lets a fresh
+    Shapes: x (… X), h and c (… H); ``weight_x`` (4H X), ``weight_h`` (4H H), ``bias`` (4H), blocks of rows
+    in the order of ``GATES``. All start as U(±1/√H); ``forget_bias`` is then added to b_f (1 lets a fresh
     memory last). The memory came with [hochreiter1997], the forget gate with [gers2000]. Where we differ:
-    one bias for each gate where torch.nn keeps two that are only ever added. No peepholes and no projection here.
+    one bias for each gate where torch.nn keeps two that are only ever added. No peepholes and no projection
+    here.
 
     Raises :class:`ShapeError` for sizes under 1.
 

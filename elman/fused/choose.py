@@ -1,21 +1,27 @@
-"""Which way a scan runs: by one of torch's own recurrent kernels where the equations are the same, else by the definition.
+"""Which way a scan runs: by one of torch's own recurrent kernels where the equations agree, or by definition.
 
-Temporary: this file goes when cells are traced and fused. A cell says ``TORCH_KERNEL = "lstm" | "gru" | "rnn"``
-in its own class body when its equations are exactly that kernel's. A subclass may change them, so it does not inherit
-the claim.
+Temporary: this file goes when cells are traced and fused. A cell says ``TORCH_KERNEL = "lstm" | "gru" |
+"rnn"`` in its own class body when its equations are exactly that kernel's. A subclass may change them, so
+it does not inherit the claim.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman import states
 from elman.axes import TBH, TBX, B
 from elman.fused import definition
 
-KERNELS = {"lstm": torch.lstm, "gru": torch.gru, "rnn tanh": torch.rnn_tanh, "rnn relu": torch.rnn_relu}
+KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "lstm": torch.lstm,
+    "gru": torch.gru,
+    "rnn tanh": torch.rnn_tanh,
+    "rnn relu": torch.rnn_relu,
+}
 
 
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
@@ -29,10 +35,9 @@ def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
     empty = lengths == 0
     x = x.masked_fill(empty.view(1, -1, 1), 0)
     packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
-    sizes, order, back = packed.batch_sizes, packed.sorted_indices, packed.unsorted_indices
-    assert order is not None and back is not None  # noqa: S101 -- for the type checker: unsorted packing has both
-    outputs, new = _run(name, cell, packed.data, sizes, states.select(state, order))
-    outputs, _ = pad_packed_sequence(PackedSequence(outputs, sizes, order, back), total_length=x.shape[0])
+    longest_first, back = cast(Tensor, packed.sorted_indices), cast(Tensor, packed.unsorted_indices)
+    outputs, new = _run(name, cell, packed.data, packed.batch_sizes, states.select(state, longest_first))
+    outputs, _ = pad_packed_sequence(packed._replace(data=outputs), total_length=x.shape[0])
     outputs = outputs.masked_fill(empty.view(1, -1, 1), 0)
     return outputs, states.where(~empty, states.select(new, back), state)
 

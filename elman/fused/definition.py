@@ -1,4 +1,4 @@
-"""A scan by the definition: the loop over ``advance`` itself. The reference for every faster way, and the last resort."""
+"""A scan by the definition, the loop over ``advance``: the reference for faster ways, and the last resort."""
 
 from typing import Any
 
@@ -12,8 +12,9 @@ from elman.axes import TBH, TBX, B
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
     """Folds ``cell.advance`` over the steps of ``x`` (T B X), from ``state``.
 
-    With ``lengths`` (int64, B): past the end of a sequence outputs are zero and the state does not move, and
-    what stands in ``x`` there, be it NaN, reaches neither values nor gradients. Differentiable any number of times.
+    With ``lengths`` (int64, B): past the end of a sequence outputs are zero and the state does not move,
+    and what stands in ``x`` there, be it NaN, reaches neither values nor gradients. Differentiable any
+    number of times.
     """
     steps, batch = x.shape[:2]
     if steps == 0:

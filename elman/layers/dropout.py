@@ -7,9 +7,10 @@ from elman.errors import OptionError
 
 
 def drop(x: Tensor, rate: float, training: bool) -> Tensor:
-    """In training sets a share ``rate`` of the features to zero and scales the rest by 1/(1 − rate) [srivastava2014].
+    """In training sets a share ``rate`` of features to zero, the rest times 1/(1 − rate) [srivastava2014].
 
-    Every element is drawn for itself, so each step has a mask of its own. At rate 0 no random number is drawn.
+    Every element is drawn for itself, so each step has a mask of its own. At rate 0 no random number is
+    drawn.
 
     >>> import torch
     >>> drop(torch.ones(3), 0.5, training=False)

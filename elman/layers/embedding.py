@@ -4,15 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from elman.axes import VE
 from elman.layers.dropout import drop, require_rate
 
 
 class Embedding(nn.Module):
     """A learned vector for every token: row ``id`` of ``weight`` (V E).
 
-    Shapes: ids (int64, any axes) → (… E). In training, ``dropout`` (0 … 1) falls on the vectors, afresh at every step.
-    ``weight`` starts as U(±0.1).
+    Shapes: ids (int64, any axes) → (… E). In training, ``dropout`` (0 … 1) falls on the vectors, afresh at
+    every step. ``weight`` starts as U(±0.1).
 
     >>> embedding = Embedding(vocabulary_size=5, embedding_size=3)
     >>> tuple(embedding(torch.tensor([[0, 4]])).shape)
@@ -25,7 +24,7 @@ class Embedding(nn.Module):
         self.vocabulary_size = vocabulary_size
         self.output_size = embedding_size
         self.dropout = dropout
-        self.weight: VE = nn.Parameter(torch.empty(vocabulary_size, embedding_size).uniform_(-0.1, 0.1))
+        self.weight = nn.Parameter(torch.empty(vocabulary_size, embedding_size).uniform_(-0.1, 0.1))
 
     def forward(self, ids: Tensor) -> Tensor:
         return drop(functional.embedding(ids, self.weight), self.dropout, self.training)

@@ -21,13 +21,14 @@ class Softmax(nn.Module):
         log p(v | h) = (W h + b)_v − log Σ_u exp (W h + b)_u
         loss = −Σ_n weight_n · log p(target_n | h_n)           in nats
 
-    Shapes: hidden (N H); ``weight`` (V H), U(±0.1); ``bias`` (V), zero at first. ``chunk`` is the number of rows
-    whose logits (chunk × V) live at one time; None: about 32 MB of them. With a ``weight`` given the layer is
-    *tied*: it reads that parameter, the embedding's, and owns (and saves) only its bias [press2017].
+    Shapes: hidden (N H); ``weight`` (V H), U(±0.1); ``bias`` (V), zero at first. ``chunk`` is the number of
+    rows whose logits (chunk × V) live at one time; None: about 32 MB of them. With a ``weight`` given the
+    layer is *tied*: it reads that parameter, the embedding's, and owns (and saves) only its bias
+    [press2017].
 
-    The gradient is formed in the same pass as the loss, chunk by chunk: logits are computed once and kept nowhere.
-    So ``loss`` can be differentiated once, not twice. Under autocast the products run in its 16-bit type, the
-    softmax and the loss in float32.
+    The gradient is formed in the same pass as the loss, chunk by chunk: logits are computed once and kept
+    nowhere. So ``loss`` can be differentiated once, not twice. Under autocast the products run in its
+    16-bit type, the softmax and the loss in float32.
 
     Raises :class:`ShapeError` where sizes do not fit.
 
@@ -41,14 +42,18 @@ class Softmax(nn.Module):
     weight: nn.Parameter
 
     def __init__(
-        self, hidden_size: int, vocabulary_size: int, weight: nn.Parameter | None = None, chunk: int | None = None
+        self,
+        hidden_size: int,
+        vocabulary_size: int,
+        weight: nn.Parameter | None = None,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         if weight is not None and tuple(weight.shape) != (vocabulary_size, hidden_size):
             raise ShapeError(
-                f"Softmax(hidden_size={hidden_size}, vocabulary_size={vocabulary_size}) was tied to a weight.",
+                f"Softmax(hidden_size={hidden_size}, vocabulary_size={vocabulary_size}) was to be tied.",
                 f"weight is {axes.say(weight, 'V H')}; it must be {vocabulary_size}×{hidden_size}.",
-                "Where the embedding has another size, put a linear map between the hidden layer and the softmax.",
+                "Where the embedding has another size, put a linear map between the hidden layer and this.",
             )
         if chunk is not None and chunk < 1:
             raise OptionError(
@@ -68,7 +73,7 @@ class Softmax(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def loss(self, hidden: NH, targets: N, weights: Tensor | None = None) -> Tensor:
-        """−Σ log p(target | hidden) in nats, a scalar; each term times ``weights`` (N, not differentiated) if given."""
+        """−Σ log p(target | hidden) in nats, a scalar; each term times ``weights`` (N, constants)."""
         self._require(hidden, targets, weights)
         return _Loss.apply(hidden, self.weight, self.bias, targets, weights, self.chunk)
 
@@ -77,7 +82,9 @@ class Softmax(nn.Module):
         self._require(hidden, targets, None)
         with torch.no_grad():
             work = _Work(hidden, self.weight, self.bias, self.chunk)
-            parts = [work.log_softmax(rows).gather(1, targets[rows, None]).squeeze(1) for rows in work.chunks()]
+            parts = [
+                work.log_softmax(rows).gather(1, targets[rows, None]).squeeze(1) for rows in work.chunks()
+            ]
         return torch.cat(parts) if parts else hidden.new_zeros(0)
 
     def log_probabilities(self, hidden: NH) -> Tensor:
@@ -128,7 +135,13 @@ class _Loss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, weights: Tensor | None, chunk: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        chunk: int,
     ) -> Tensor:
         work = _Work(hidden, weight, bias, chunk)
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
@@ -144,7 +157,7 @@ class _Loss(torch.autograd.Function):
             total += nats.sum() if share is None else (nats * share).sum()
             if not (for_hidden or for_weight or for_bias):
                 continue
-            # ∂/∂logits = p − onehot(target); a row's weight enters through the small factors instead of this large one.
+            # ∂/∂logits = p − onehot(target). A row's weight enters through the small factors, not here.
             gradient = log_p.exp_().scatter_add_(1, at, nats.new_full(at.shape, -1.0)).to(work.dtype)
             hidden_rows = work.hidden[rows]
             if share is not None:

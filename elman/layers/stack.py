@@ -1,6 +1,7 @@
 """Recurrences on top of each other: again a recurrence."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,8 +20,8 @@ class Stack(Recurrence):
         y_0 = x,   y_k, s_k = layer_k(drop(y_{k−1}) if k > 1 else x, s_k),   output y_L
 
     Shapes: x (T B X of the first layer) → T B H of the last; the state is the tuple of the layers' states.
-    ``dropout``: the share of features set to zero, 0 … 1, drawn afresh at every step and layer; never on the recurrent
-    path, the input of the first layer, or the output of the last.
+    ``dropout``: the share of features set to zero, 0 … 1, drawn afresh at every step and layer; never on
+    the recurrent path, the input of the first layer, or the output of the last.
 
     Raises :class:`ShapeError` where one layer's output does not fit the next one's input.
 
@@ -39,12 +40,12 @@ class Stack(Recurrence):
             raise ShapeError(
                 "A Stack of no layers was asked for.", "cells is empty.", "Give at least one recurrence."
             )
-        for k, (below, above) in enumerate(zip(cells, cells[1:], strict=False), start=1):
+        for k, (below, above) in enumerate(pairwise(cells), start=1):
             if below.output_size != above.input_size:
                 raise ShapeError(
                     f"Stack({chain}) was asked for.",
-                    f"Layer {k} puts out {below.output_size} features; layer {k + 1} reads {above.input_size}.",
-                    "Give each layer the input_size that the layer below puts out.",
+                    f"Layer {k} gives {below.output_size} features, layer {k + 1} reads {above.input_size}.",
+                    "Give each layer the input_size that the layer below gives.",
                 )
         require_rate(dropout, "Stack", "dropout")
         self.cells = nn.ModuleList(cells)

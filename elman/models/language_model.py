@@ -1,6 +1,7 @@
 """The recurrent language model: embedding, a stack of cells, softmax."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,15 +17,15 @@ from elman.layers.dropout import drop
 
 @dataclass(frozen=True)
 class RecurrentOptions:
-    """The ``[model]`` table of a recipe with ``kind = "recurrent"``. Sizes in features, dropout as shares (0 … 1).
+    """The ``[model]`` table of a recipe, ``kind = "recurrent"``. Sizes in features, dropout as shares.
 
-    ``embedding_size`` None: as ``hidden_size``. ``one_hot``: cells read the one-hot vector itself. ``tied``: the softmax
-    reads the embedding's weight, through a linear map where the sizes differ. ``initial_scale``: every tensor, biases
-    and embedding included, starts as U(±scale) [zaremba2014]; None: each layer's own start. ``forget_bias`` is added to b_f of
-    every LSTM after that.
+    ``embedding_size`` None: as ``hidden_size``. ``one_hot``: cells read the one-hot vector itself.
+    ``tied``: the softmax reads the embedding's weight, through a linear map where the sizes differ.
+    ``initial_scale``: every tensor, biases and embedding included, starts as U(±scale) [zaremba2014]; None:
+    each layer's own start. ``forget_bias`` is added to b_f of every LSTM after that.
 
-    >>> RecurrentOptions(cell="lstn", layers=0).problems()
-    ['model.cell must be one of elman, lstm, gru, gru-reset-before; it is "lstn".', 'model.layers must be 1 or more; it is 0.']
+    >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
+    ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
     """
 
     cell: str = "lstm"
@@ -73,19 +74,20 @@ class RecurrentOptions:
 
 
 class RecurrentLanguageModel(nn.Module):
-    """P(next token | all before) by a recurrent network [mikolov2010]; implements ``protocols.LanguageModel``.
+    """P(next token | all before) by a recurrent network [mikolov2010]; a ``protocols.LanguageModel``.
 
     ::
 
         x_t = drop(embedding[w_t])                       dropout_input      (or the one-hot vector of w_t)
         h_t, s_t = stack(x_t, s_{t−1})                   dropout_between its layers
-        log p(w_{t+1}) = softmax(map · drop(h_t))        dropout_output; map: only where tied with H ≠ E, else left out
+        log p(w_{t+1}) = softmax(map · drop(h_t))        dropout_output; a map only where tied, H ≠ E
 
-    Shapes: ids are T B (int64), states the stack's. Dropout falls where [zaremba2014] puts it, afresh at every step, only in
-    training mode; ``.eval()`` turns it off. ``start_id`` is what a stream has read before its first token: the first input
-    of whoever feeds a text to the model from ``start``.
+    Shapes: ids are T B (int64), states the stack's. Dropout falls where [zaremba2014] puts it, afresh at
+    every step, only in training mode; ``.eval()`` turns it off. ``start_id`` is what a stream has read
+    before its first token: the first input of whoever feeds a text to the model from ``start``.
 
-    Raises :class:`OptionError` listing every problem of the options, :class:`TokenError` for an id beyond the vocabulary.
+    Raises :class:`OptionError` listing every problem of the options, :class:`TokenError` for an id beyond
+    the vocabulary.
 
     >>> model = RecurrentLanguageModel(50, RecurrentOptions(cell="gru", hidden_size=8, tied=True))
     >>> text = torch.arange(12).view(6, 2)
@@ -116,9 +118,9 @@ class RecurrentLanguageModel(nn.Module):
             else Embedding(vocabulary_size, embedding_size, options.dropout_input)
         )
         sizes = [self.embedding.output_size] + [hidden] * options.layers
-        cells = [_cell(options, x, h) for x, h in zip(sizes, sizes[1:], strict=False)]
+        cells = [_cell(options, x, h) for x, h in pairwise(sizes)]
         self.stack = Stack(cells, options.dropout_between)
-        shared = self.embedding.weight if options.tied and isinstance(self.embedding, Embedding) else None
+        shared: Any = self.embedding.weight if options.tied else None
         self.map = None
         if shared is not None and embedding_size != hidden:
             self.map = nn.Linear(hidden, embedding_size, bias=False)
@@ -144,13 +146,13 @@ class RecurrentLanguageModel(nn.Module):
         return self.softmax.log_probabilities(self._read_out(output)), state
 
     def log_probabilities(self, inputs: TB, targets: TB, state: Any) -> tuple[TB, Any]:
-        """log P(targets[t] | inputs[..t]) in nats, T B, and the new state; without a gradient, in chunks of the T·B rows."""
+        """log P(targets[t] | inputs[..t]) in nats, T B, and the new state. Chunked, without a gradient."""
         with torch.no_grad():
             hidden, rows, state = self._read(inputs, targets, state)
             return self.softmax.log_probability_of(hidden, rows).view(inputs.shape), state
 
     def loss(self, inputs: TB, targets: TB, state: Any) -> tuple[Tensor, Any]:
-        """−Σ log P(targets[t] | inputs[..t]) over all T·B positions, in nats: a scalar to differentiate; and the new state."""
+        """−Σ log P(targets[t] | inputs[..t]) over all T·B in nats, differentiable; and the new state."""
         hidden, rows, state = self._read(inputs, targets, state)
         return self.softmax.loss(hidden, rows), state
 
@@ -178,7 +180,7 @@ class RecurrentLanguageModel(nn.Module):
                 f"{name} are {tuple(ids.shape)} of {ids.dtype}; they must be {letters} of torch.int64.",
                 "Sequences of ids are T B (time first); a single step is B.",
             )
-        # On a GPU the look would wait for all work before it; there an id beyond the table stops the kernel itself.
+        # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id.
         if ids.device.type == "cpu" and ids.numel() > 0:
             low, high = int(ids.min()), int(ids.max())
             if low < 0 or high >= self.vocabulary_size:
