@@ -22,8 +22,9 @@ def estimate_tables(
     with ``<s>``, distinct left neighbours elsewhere [kneser1995]; the other smoothings take occurrences.
 
     N-grams whose adjusted count is under their order's cut-off are dropped after the discounts were
-    estimated; P(w|h) of the others stays, and the back-off weight of h makes the sum 1 again, as in SRILM:
-    (1 − Σ P(w|h)) / (1 − Σ P(w|h′)), the sums over what is kept [stolcke2002].
+    estimated, and their own share is added to what their context has left over. (SRILM's program leaves the
+    kept P(w|h) as they were and scales the back-off instead: on the Penn Treebank's 5-grams a perplexity of
+    141.463 in place of 141.471.)
     """
     width = vocabulary_size + 1
     cutoffs = options.cutoffs or (1,) * options.order
@@ -42,19 +43,16 @@ def estimate_tables(
             lower = probabilities[-1][order.suffix]
         discounts = estimate_discounts(n, counts, options.smoothing, say)
         own, left_over = share_out(counts, context, contexts, discounts)
-        p = own + left_over[context] * lower
         keep = counts >= cutoff
-        cut = ~keep & (counts > 0)
-        if cut.any():
-            backoff = _backoff(own, left_over, lower, context, keep, cut)
-            p[~keep] = (backoff[context] * lower)[~keep]
-        else:
-            backoff = left_over
+        if not keep.all():
+            left_over += np.bincount(context[~keep], weights=own[~keep], minlength=contexts)
+            own[~keep] = 0
+        p = own + left_over[context] * lower
         if n == 1:
             keep = np.ones(width, bool)  # every word has a probability of its own
             p = np.append(p, 0.0)
         else:
-            backoffs.append(backoff)
+            backoffs.append(left_over)
         probabilities.append(p)
         kept.append(keep)
     backoffs.append(np.ones(orders[-1].rows))
@@ -66,26 +64,6 @@ def _adjusted(orders: list[Counts], n: int, smoothing: str, beginning: bool) -> 
     if smoothing != "modified-kneser-ney" or n == len(orders):
         return order.occurrences
     return continuations(order, orders[n], beginning)
-
-
-def _backoff(
-    own: np.ndarray,
-    left_over: np.ndarray,
-    lower: np.ndarray,
-    context: np.ndarray,
-    keep: np.ndarray,
-    cut: np.ndarray,
-) -> np.ndarray:
-    """(1 − Σ P(w|h)) / (1 − Σ P(w|h′)) over what is kept, as left over + Σ own(cut) / (1 − Σ P(w|h′)).
-
-    The second form is the first with P written out; it does not subtract numbers near 1 where nothing is cut.
-    """
-    contexts = len(left_over)
-    freed = np.bincount(context[cut], weights=own[cut], minlength=contexts)
-    others = 1 - np.bincount(context[keep], weights=lower[keep], minlength=contexts)
-    # Rounding may leave less for the others than the dropped n-grams alone have.
-    others = np.maximum(others, np.bincount(context[cut], weights=lower[cut], minlength=contexts))
-    return left_over + np.divide(freed, others, out=np.zeros(contexts), where=freed > 0)
 
 
 def _tables(

@@ -1,6 +1,7 @@
 """The counted language model: n-grams, smoothed, behind the same contract as the neural models."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +10,11 @@ from torch import Tensor
 
 from elman.axes import BV, TB, B
 from elman.errors import ModelError, OptionError, TokenError
+from elman.ngrams.arpa import read_tables, write_tables
 from elman.ngrams.config import CountedOptions
 from elman.ngrams.estimation import estimate_tables
 from elman.ngrams.tables import Table, find, followers
+from elman.text.vocabulary import Vocabulary
 
 FORMAT = 1
 NOTHING = -1  # stands in a history where nothing was read
@@ -161,6 +164,28 @@ class CountedModel:
                 asked, f"Their format is {version}; this version reads {FORMAT}.", "Estimate the model anew."
             )
         return cls(tables, vocabulary_size, None if end == NOTHING else end)
+
+    def write_arpa(self, path: Path, vocabulary: Vocabulary) -> None:
+        """Writes the model as an ARPA file (see :mod:`elman.ngrams.arpa`) for other programs.
+
+        Raises :class:`ModelError` for a vocabulary of another size or end, or with tokens written alike.
+        """
+        if (len(vocabulary), vocabulary.end_id) != (self._vocabulary_size, self.end_id):
+            raise ModelError(
+                f"A model over {self._vocabulary_size} ids, the end being {self.end_id}, was to be written.",
+                f"The vocabulary has {len(vocabulary)} tokens, the end being {vocabulary.end_id}.",
+                "Give the vocabulary the model was estimated with.",
+            )
+        write_tables(path, self._tables, vocabulary)
+
+    @classmethod
+    def read_arpa(cls, path: Path, vocabulary: Vocabulary, say: Callable[[str], None]) -> "CountedModel":
+        """Reads a model that this or another program wrote; ``say`` hears of tokens that the file lacks.
+
+        Its ``<s>`` is this model's start, ``</s>`` the vocabulary's end, ``<unk>`` its unknown token. Raises
+        :class:`ModelError` as :func:`elman.ngrams.arpa.read_tables` does.
+        """
+        return cls(read_tables(path, vocabulary, say), len(vocabulary), vocabulary.end_id)
 
     def _read(self, inputs: Tensor, state: HistoryState) -> tuple[np.ndarray, HistoryState]:
         """All symbols known after reading ``inputs`` (T×B), (order − 1 + T)×B, and the state then."""
