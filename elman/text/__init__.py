@@ -2,6 +2,7 @@
 
 from elman.text.characters import Characters
 from elman.text.config import TextOptions
+from elman.text.encoded import encode_once, vocabulary_once
 from elman.text.files import read_lines, read_pieces, write_atomically
 from elman.text.sources import Source, TextFile
 from elman.text.tokeniser import Tokeniser, tokeniser
@@ -16,8 +17,10 @@ __all__ = [
     "Tokeniser",
     "Vocabulary",
     "Words",
+    "encode_once",
     "read_lines",
     "read_pieces",
     "tokeniser",
+    "vocabulary_once",
     "write_atomically",
 ]

@@ -48,22 +48,21 @@ class Characters:
         """How often each character occurs in a text."""
         counts = np.zeros(_CODE_POINTS, np.int64)
         for piece in source.pieces():
-            found, times = np.unique(self._codes(piece), return_counts=True)
-            counts[found] += times
+            found = np.bincount(self._codes(piece))
+            counts[: len(found)] += found
         return Counter({chr(code): int(counts[code]) for code in np.flatnonzero(counts)})
 
     def encode_source(self, source: Source, vocabulary: Vocabulary) -> Iterator[np.ndarray]:
         """The ids of a text (int64, 1-D), piece after piece."""
-        table = np.full(
-            _CODE_POINTS, -1 if vocabulary.unknown_id is None else vocabulary.unknown_id, np.int64
-        )
+        other = -1 if vocabulary.unknown_id is None else vocabulary.unknown_id
+        table = np.full(_CODE_POINTS, other, np.int64)
         for number, token in enumerate(vocabulary.tokens):
             if len(token) == 1:
                 table[ord(token)] = number
         for piece in source.pieces():
             codes = self._codes(piece)
             ids = table[codes]
-            if vocabulary.unknown_id is None and ids.size and ids.min() < 0:
+            if ids.size and ids.min() < 0:
                 vocabulary.id(chr(codes[ids < 0][0]))  # raises, naming the character
             yield ids
 

@@ -39,7 +39,8 @@ class TextOptions:
         smallest = 3 if self.unit == "words" else 2
         if self.vocabulary_size is not None and self.vocabulary_size < smallest:
             found.append(
-                f"text.vocabulary_size must be at least {smallest} for {self.unit}; it is {self.vocabulary_size}."
+                f"text.vocabulary_size must be at least {smallest} for {self.unit}; "
+                f"it is {self.vocabulary_size}."
             )
         if self.min_count < 1:
             found.append(f"text.min_count must be at least 1; it is {self.min_count}.")

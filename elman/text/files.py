@@ -106,8 +106,8 @@ def read_pieces(path: Path, characters: int = 1 << 20) -> Iterator[str]:
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of a text file, without their ends; a last line needs none.
 
-    Raises what :func:`read_pieces` raises, and :class:`TextError` at a line of over ``LINE_LIMIT`` characters:
-    a sentence is never that long, and the file is likely not a text of lines.
+    Raises what :func:`read_pieces` does, and :class:`TextError` at a line of over ``LINE_LIMIT`` characters:
+    no sentence is so long.
 
     >>> import tempfile; path = Path(tempfile.mkdtemp()) / "two.txt"
     >>> write_atomically(path, "one\\n\\ntwo")
@@ -123,7 +123,7 @@ def read_lines(path: Path) -> Iterator[str]:
             raise TextError(
                 f"{path} was to be read line by line.",
                 f"Line {number:,} has over {LINE_LIMIT:,} characters.",
-                'Break it into sentences, one per line, or read the file by characters: text.unit = "characters".',
+                'Break it into sentences, one per line, or read by characters: text.unit = "characters".',
             )
         yield from lines
         number += len(lines)

@@ -109,7 +109,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, counts: Mapping[str, int], options: TextOptions) -> "Vocabulary":
-        """The vocabulary of a text with these counts, most frequent first, equally frequent ones by code point.
+        """The vocabulary of a text with these counts: most frequent first, equals by code point.
 
         Words always have ``<eos>`` and ``<unk>``. Characters have an unknown one (U+FFFD) only where
         ``vocabulary_size`` or ``min_count`` above 1 leave something out. What is left out counts as unknown.
@@ -168,7 +168,7 @@ class Vocabulary:
             f"The {kind} {token!r} was to be given an id.",
             f"The vocabulary has {len(self):,} {kind}s, not this one, and none for unknown ones"
             + (f"; the nearest is {near!r}." if near else "."),
-            f"Use the {kind}s of the training text, or train with text.min_count = 2: rare ones become unknown.",
+            f"Use the training text's {kind}s, or train with text.min_count = 2: rare ones become unknown.",
         )
 
     def _nearest(self, token: str) -> str | None:

@@ -21,9 +21,10 @@ _BLOCK = 1 << 16
 class Words:
     """Tokens are words, one sentence per line.
 
-    ``split="whitespace"``: exactly what white space separates. ``"punctuation"``: marks stand alone as well, but
-    not inside words (``don't``, ``well-known``) and numbers (``3.14``), and a repeated mark (``...``) is one token.
-    A blank line is no sentence: it has no tokens. A word ``<unk>`` or ``<eos>`` in the text is that token.
+    ``split="whitespace"``: exactly what white space separates. ``"punctuation"``: marks stand alone as well,
+    but not inside words (``don't``, ``well-known``) and numbers (``3.14``), and a repeated mark (``...``) is
+    one token. A blank line is no sentence: it has no tokens. ``<unk>`` and ``<eos>`` in the text are those
+    very tokens.
 
     >>> Words(split="punctuation").tokens("Well, don't (all 3.14 of you)...")
     ['Well', ',', "don't", '(', 'all', '3.14', 'of', 'you', ')', '...', '<eos>']
@@ -45,7 +46,7 @@ class Words:
         return words
 
     def encode(self, text: str, vocabulary: Vocabulary) -> np.ndarray:
-        """The ids of a text, int64, ``<eos>`` for each ``\\n`` that ends a sentence: the inverse of :meth:`decode`.
+        """The ids of a text, int64; ``<eos>`` is the ``\\n`` that ends a sentence. Inverse of :meth:`decode`.
 
         Raises :class:`~elman.errors.TokenError` where the vocabulary has no ``<unk>`` to fall back on.
         """
@@ -68,9 +69,9 @@ class Words:
             return "\n"
         if previous is None or previous == END:
             return token
-        if self.split == "punctuation" and token[0] != previous[-1]:
-            if token[0] in _CLOSING or previous[-1] in _OPENING:
-                return token
+        attached = token[0] in _CLOSING or previous[-1] in _OPENING
+        if self.split == "punctuation" and attached and token[0] != previous[-1]:
+            return token
         return " " + token
 
     def blocks(self, source: Source) -> Iterator[list[str]]:
