@@ -6,7 +6,6 @@ together: in one file they cannot be torn apart, whenever the process is killed.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,9 +18,7 @@ from elman.errors import RunError
 from elman.text.files import write_atomically
 from elman.training import tensorfile
 from elman.training.folder import FORMAT, RunFolder, saving
-
-LOOP = "loop/"
-"""What the names of the loop's own tensors begin with in last.safetensors; no parameter has a slash."""
+from elman.training.tensorfile import LOOP
 
 
 @dataclass
@@ -80,8 +77,7 @@ def restore(
             f"It was begun with {place.setting}.",
             "Resume with the same text, options and precision, or begin anew with another --out.",
         )
-    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(LOOP)}
-    tensorfile.put_weights(model, own, folder.last)
+    tensorfile.put_weights(model, tensorfile.without_loop(tensors), folder.last)
     loop = {name.removeprefix(LOOP): tensor for name, tensor in tensors.items() if name.startswith(LOOP)}
     _put_optimizer(optimizer, loop)
     torch.set_rng_state(loop["random/cpu"])
@@ -97,17 +93,10 @@ def step_of(folder: RunFolder) -> int:
 
 def save_best(folder: RunFolder, model: nn.Module, place: Place) -> None:
     """Writes best.safetensors: the weights alone, with what they reached."""
-    write_weights(
-        folder,
+    folder.write_weights(
         tensorfile.weights(model),
         {"nats_per_token": repr(place.best_nats_per_token), "step": str(place.best_step)},
     )
-
-
-def write_weights(folder: RunFolder, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
-    """Writes best.safetensors from named tensors, with ``words`` in its header."""
-    with saving(folder.best):
-        write_atomically(folder.best, tensorfile.to_bytes(tensors, {"format": str(FORMAT), **words}))
 
 
 def _put_optimizer(optimizer: Optimizer, loop: dict[str, Tensor]) -> None:

@@ -67,14 +67,36 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         """The weights to use: the best ones, or the last where nothing was evaluated yet."""
-        for path in (self.best, self.last):
-            if path.exists():
-                return path
+        if self.weights_exist():
+            return self.best if self.best.exists() else self.last
         raise RunError(
             f"The weights of the run {self.path} were asked for.",
             "It has neither best.safetensors nor last.safetensors: its training never began.",
             f"Train it: elman train --resume --out {self.path}",
         )
+
+    def write_weights(self, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
+        """Writes best.safetensors, with ``words`` in its header. Raises :class:`RunError` on a full disk."""
+        with saving(self.best):
+            write_atomically(self.best, tensorfile.to_bytes(tensors, {"format": str(FORMAT), **words}))
+
+    def weights_exist(self) -> bool:
+        return self.best.exists() or self.last.exists()
+
+    def remove(self) -> None:
+        """Removes the run's files, and the folder if nothing else is in it."""
+        for path in (
+            self.machine,
+            self.initial,
+            self.recipe,
+            self.vocabulary,
+            self.journal,
+            self.last,
+            self.best,
+        ):
+            path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
 
     @classmethod
     def create(
@@ -93,12 +115,7 @@ class RunFolder:
         already, or nothing can be written.
         """
         folder = cls(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"A new run was to be written to {path}.",
-                "That folder is not empty." if path.is_dir() else "That is a file.",
-                "Go on with it by --resume, or give the new run another folder with --out.",
-            )
+        cls.require_new(path)
         with saving(path):
             path.mkdir(parents=True, exist_ok=True)
             write_atomically(folder.recipe, recipe)
@@ -107,6 +124,16 @@ class RunFolder:
                 write_atomically(folder.initial, tensorfile.to_bytes(initial, {"format": str(FORMAT)}))
             write_atomically(folder.machine, machine.describe(FORMAT, device, precision))
         return folder
+
+    @staticmethod
+    def require_new(path: Path) -> None:
+        """Raises :class:`RunError` where something is in the way of a new run in ``path``."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"A new run was to be written to {path}.",
+                "That folder is not empty." if path.is_dir() else "That is a file.",
+                "Go on with it by --resume, or give the new run another folder with --out.",
+            )
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":

@@ -23,7 +23,7 @@ from elman.training.folder import RunFolder
 from elman.training.interrupts import Interrupts
 from elman.training.journal import Journal
 from elman.training.options import TrainingOptions
-from elman.training.precision import Precision, choose_precision
+from elman.training.precision import Precision, choose
 from elman.training.progress import Progress, Silent
 from elman.training.streams import Streams
 
@@ -96,7 +96,7 @@ def train(
             "Correct these options of [train], or give a text for validation.",
         )
     streams = Streams(train_ids, options.batch, options.steps, start_id)
-    numbers = choose_precision(precision, device)
+    numbers = choose(precision, device)
     model.to(numbers.device, numbers.weights)
     with _own_random_numbers(numbers.device, options.seed), Interrupts() as interrupts:
         loop = _Loop(model, streams, valid_ids, start_id, options, folder, numbers, progress or Silent())
@@ -280,7 +280,7 @@ class _Loop:
         return DivergenceError(
             f"Training was at step {step:,} (epoch {at.epoch}), at learning rate {rate:g}.",
             f"The {what} is {value}; {norm}.",
-            f"Lower train.learning_rate or {clip}; {self.folder.last} holds the finite weights after step {saved:,}.",
+            f"Lower train.learning_rate or {clip}; the weights after step {saved:,} are kept.",
         )
 
     def _journal_start(self) -> None:

@@ -23,7 +23,7 @@ class Precision(NamedTuple):
         return nullcontext()
 
 
-def choose_precision(name: str, device: str) -> Precision:
+def choose(name: str, device: str) -> Precision:
     """``name`` of ``PRECISIONS`` on ``device``: "cpu", "cuda", or "auto" (a GPU if there is one).
 
     Raises :class:`OptionError` for other names, and for a GPU that is not there.

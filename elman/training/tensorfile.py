@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from elman.axes import say
 from elman.errors import RunError
 
+LOOP = "loop/"
+"""What the names of the loop's own tensors begin with in last.safetensors; no parameter has a slash."""
+
 
 def to_bytes(tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> bytes:
     """The content of a safetensors file; ``words`` go into its header."""
@@ -33,6 +36,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"It is cut short or damaged: {error}.",
             "Copy the run again from where it was trained, or train it again.",
         ) from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights alone of best.safetensors or last.safetensors, by name."""
+    return without_loop(read(path)[0])
+
+
+def without_loop(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(LOOP)}
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
