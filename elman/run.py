@@ -108,7 +108,7 @@ class Run:
             nats = 0.0
             for begin in range(0, len(ids), CHUNK):
                 piece = ids[begin : begin + CHUNK]
-                targets = perplexity.column(piece).to(perplexity.device_of(self.model))
+                targets = perplexity.column(piece).to(perplexity.device_of(state))
                 inputs = torch.cat((targets.new_tensor([[last]]), targets[:-1]))
                 with torch.no_grad():
                     logs, state = self.model.log_probabilities(inputs, targets, state)
@@ -174,19 +174,14 @@ class Run:
 
     @torch.no_grad()
     def _read(self, token: int, state: State) -> Prediction:
-        tokens = torch.tensor([token], device=perplexity.device_of(self.model))
+        tokens = torch.tensor([token], device=perplexity.device_of(state))
         log_probabilities, state = self.model.step(tokens, state)
         return Prediction(log_probabilities[0], state)
 
     def _prompt(self, prompt: str) -> list[int]:
-        ids = self.tokeniser.encode(prompt, self.vocabulary).tolist()
-        if (
-            self.vocabulary.unknown_id in ids
-        ):  # encoding makes <unk> of a strange word; a prompt should have none
-            lines = prompt.split("\n")
-            for line in lines:
-                self._require([token for token in self.tokeniser.tokens(line)])
-        return ids
+        for line in prompt.split("\n"):
+            self._require(self.tokeniser.tokens(line))  # encoding alone makes <unk> of a strange word
+        return self.tokeniser.encode(prompt, self.vocabulary).tolist()
 
     def _require(self, tokens: list[str]) -> list[int]:
         """The ids of tokens that all must be in the vocabulary, also where it has an unknown one."""
@@ -221,7 +216,7 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     vocabulary = Vocabulary.load(folder.vocabulary)
     stored = tensorfile.read_weights(folder.weights)
     if isinstance(recipe.model, RecurrentOptions):
-        model = build_model(recipe.model, vocabulary)
+        model = RecurrentLanguageModel(len(vocabulary), recipe.model, vocabulary.start_id)
         model.to(choose("float32", device).device, next(iter(stored.values())).dtype)
         tensorfile.put_weights(model, stored, folder.weights)
         return Run(folder, recipe, vocabulary, model.eval())
@@ -230,16 +225,6 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     except ModelError as error:
         raise RunError(f"The run {folder.path} was to be opened.", error.came, error.do) from error
     return Run(folder, recipe, vocabulary, counted)
-
-
-def build_model(
-    options: RecurrentOptions, vocabulary: Vocabulary, seed: int | None = None
-) -> RecurrentLanguageModel:
-    """A new model. The same ``seed`` gives the same weights; torch's own generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        if seed is not None:
-            torch.manual_seed(seed)
-        return RecurrentLanguageModel(len(vocabulary), options, vocabulary.start_id)
 
 
 def before(stop: str, pieces: Iterable[str]) -> Iterator[str]:

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elman.protocols import LanguageModel
+from elman import states
+from elman.protocols import LanguageModel, State
 
 CHUNK = 1024
 """Steps handed to a model at once when a text is evaluated. The result does not depend on it."""
@@ -44,7 +45,7 @@ class Perplexity(NamedTuple):
 class _ScoresStreams(Protocol):
     """A model with a faster way through a whole stream than the shared one: counted models."""
 
-    def score(self, ids: np.ndarray) -> np.ndarray: ...
+    def score(self, ids: np.ndarray, start_id: int | None) -> np.ndarray: ...
 
 
 def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = CHUNK) -> Perplexity:
@@ -58,7 +59,7 @@ def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = 
     ids: int, N ≥ 1. A model of torch.nn is put into evaluation mode and given back in the mode it came in.
     """
     if isinstance(model, _ScoresStreams):
-        return Perplexity(float(np.sum(model.score(ids), dtype=np.float64)), len(ids))
+        return Perplexity(float(np.sum(model.score(ids, start_id), dtype=np.float64)), len(ids))
     training = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()
@@ -71,8 +72,8 @@ def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = 
 
 @torch.no_grad()
 def _nats(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int) -> float:
-    device = device_of(model)
     state = model.start(1)
+    device = device_of(state)
     total = torch.zeros((), dtype=torch.float64, device=device)
     last = start_id
     for begin in range(0, len(ids), chunk):
@@ -89,7 +90,6 @@ def column(ids: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(ids).astype(np.int64)).unsqueeze(1)
 
 
-def device_of(model: LanguageModel) -> torch.device:
-    """Where a model's tokens must be: with its first parameter; the CPU for models without any."""
-    first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return torch.device("cpu") if first is None else first.device
+def device_of(state: State) -> torch.device:
+    """Where a model's tokens must be: with its state; on the CPU for a model that remembers nothing."""
+    return next((leaf.device for _, leaf in states.leaves(state)), torch.device("cpu"))

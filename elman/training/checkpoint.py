@@ -6,6 +6,7 @@ together: in one file they cannot be torn apart, whenever the process is killed.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,10 +94,17 @@ def step_of(folder: RunFolder) -> int:
 
 def save_best(folder: RunFolder, model: nn.Module, place: Place) -> None:
     """Writes best.safetensors: the weights alone, with what they reached."""
-    folder.write_weights(
+    write_weights(
+        folder,
         tensorfile.weights(model),
         {"nats_per_token": repr(place.best_nats_per_token), "step": str(place.best_step)},
     )
+
+
+def write_weights(folder: RunFolder, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
+    """Writes best.safetensors from named tensors, with ``words`` in its header."""
+    with saving(folder.best):
+        write_atomically(folder.best, tensorfile.to_bytes(tensors, {"format": str(FORMAT), **words}))
 
 
 def _put_optimizer(optimizer: Optimizer, loop: dict[str, Tensor]) -> None:

@@ -67,36 +67,14 @@ class RunFolder:
     @property
     def weights(self) -> Path:
         """The weights to use: the best ones, or the last where nothing was evaluated yet."""
-        if self.weights_exist():
-            return self.best if self.best.exists() else self.last
+        for path in (self.best, self.last):
+            if path.exists():
+                return path
         raise RunError(
             f"The weights of the run {self.path} were asked for.",
             "It has neither best.safetensors nor last.safetensors: its training never began.",
             f"Train it: elman train --resume --out {self.path}",
         )
-
-    def write_weights(self, tensors: Mapping[str, Tensor], words: Mapping[str, str]) -> None:
-        """Writes best.safetensors, with ``words`` in its header. Raises :class:`RunError` on a full disk."""
-        with saving(self.best):
-            write_atomically(self.best, tensorfile.to_bytes(tensors, {"format": str(FORMAT), **words}))
-
-    def weights_exist(self) -> bool:
-        return self.best.exists() or self.last.exists()
-
-    def remove(self) -> None:
-        """Removes the run's files, and the folder if nothing else is in it."""
-        for path in (
-            self.machine,
-            self.initial,
-            self.recipe,
-            self.vocabulary,
-            self.journal,
-            self.last,
-            self.best,
-        ):
-            path.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
 
     @classmethod
     def create(

@@ -64,6 +64,7 @@ class Shown:
         self._title = f"{title} · " if title else ""
         self._bar: RichProgress | None = None
         self._task = TaskID(0)
+        self._epochs = 0
 
     def begin(self, step: int, total_steps: int, epochs: int, seconds_left: float | None) -> None:
         self._first_step, self._total_steps, self._epochs = step, total_steps, epochs
@@ -94,10 +95,8 @@ class Shown:
             self.say(line)
 
     def evaluated(self, epoch: int, valid: Perplexity, best: bool) -> None:
-        self.say(
-            f"{self._title}epoch {epoch}/{self._epochs} · valid {measured(valid, self._unit)}"
-            + (" · best" if best else "")
-        )
+        when = f"epoch {epoch}/{self._epochs} · " if self._epochs else ""  # a counted model has none
+        self.say(f"{self._title}{when}valid {measured(valid, self._unit)}{' · best' if best else ''}")
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False)
