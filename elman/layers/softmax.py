@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from elman import axes
 from elman.axes import NH, N
@@ -75,6 +74,9 @@ class Softmax(nn.Module):
     def loss(self, hidden: NH, targets: N, weights: Tensor | None = None) -> Tensor:
         """−Σ log p(target | hidden) in nats, a scalar; each term times ``weights`` (N, constants)."""
         self._require(hidden, targets, weights)
+        if not torch.is_grad_enabled():
+            nats = -self.log_probability_of(hidden, targets)
+            return (nats if weights is None else nats * weights).sum()
         return _Loss.apply(hidden, self.weight, self.bias, targets, weights, self.chunk)
 
     def log_probability_of(self, hidden: NH, targets: N) -> Tensor:
@@ -179,8 +181,13 @@ class _Loss(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph: going on would take this gradient for a constant
+            raise OptionError(
+                "The loss of a Softmax was to be differentiated twice (create_graph=True).",
+                "Its gradient is formed together with the loss, from logits that are not kept.",
+                "Differentiate log_probabilities(hidden), which holds all of them.",
+            )
         hidden, weight, bias = (None if part is None else part * grad for part in ctx.saved_tensors)
         return None if hidden is None else hidden.to(ctx.hidden_dtype), weight, bias, None, None, None
 
