@@ -216,7 +216,7 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     vocabulary = Vocabulary.load(folder.vocabulary)
     stored = tensorfile.read_weights(folder.weights)
     if isinstance(recipe.model, RecurrentOptions):
-        model = RecurrentLanguageModel(len(vocabulary), recipe.model, vocabulary.start_id)
+        model = build_model(recipe.model, vocabulary)
         model.to(choose("float32", device).device, next(iter(stored.values())).dtype)
         tensorfile.put_weights(model, stored, folder.weights)
         return Run(folder, recipe, vocabulary, model.eval())
@@ -225,6 +225,16 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     except ModelError as error:
         raise RunError(f"The run {folder.path} was to be opened.", error.came, error.do) from error
     return Run(folder, recipe, vocabulary, counted)
+
+
+def build_model(
+    options: RecurrentOptions, vocabulary: Vocabulary, seed: int | None = None
+) -> RecurrentLanguageModel:
+    """A new model. The same ``seed`` gives the same weights; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return RecurrentLanguageModel(len(vocabulary), options, vocabulary.start_id)
 
 
 def before(stop: str, pieces: Iterable[str]) -> Iterator[str]:

@@ -76,6 +76,16 @@ class RunFolder:
             f"Train it: elman train --resume --out {self.path}",
         )
 
+    def weights_exist(self) -> bool:
+        return self.best.exists() or self.last.exists()
+
+    def remove(self) -> None:
+        """Takes back :meth:`create`, where nothing was learnt yet."""
+        for path in (self.machine, self.initial, self.recipe, self.vocabulary, self.journal):
+            path.unlink(missing_ok=True)
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
     @classmethod
     def create(
         cls,
