@@ -84,6 +84,8 @@ def read_tables(path: Path, vocabulary: Vocabulary, say: Callable[[str], None]) 
         n = section.words.shape[1]
         if n == 1:
             table = _unigrams(section, width)
+            if len(np.unique(section.words)) < len(section.words):
+                _refuse(asked, "A 1-gram is there twice.")
             missing = width - 1 - len(np.unique(section.words[section.words < width - 1]))
             if missing:
                 say(f"{missing} tokens of the vocabulary are not in {path}: their probability is 0.")
@@ -98,8 +100,7 @@ def read_tables(path: Path, vocabulary: Vocabulary, say: Callable[[str], None]) 
             keys = rows * width + section.words[:, -1]
             order = np.argsort(keys, kind="stable")
             table = Table(keys[order], section.log_probability[order], section.log_backoff[order])
-        again = np.flatnonzero(table.keys[1:] == table.keys[:-1])
-        if len(again) or (n == 1 and len(section.words) != len(np.unique(section.words))):
+        if np.any(table.keys[1:] == table.keys[:-1]):
             _refuse(asked, f"A {n}-gram is there twice.")
         tables.append(table)
     return tables

@@ -60,7 +60,7 @@ def share_out(
         discounts          own = (c − D(c)) / Σc          left over = ΣD(c) / Σc
         Witten–Bell        own = c / (Σc + T)             left over = T / (Σc + T),   T: distinct words seen
 
-    The sums are over the n-grams of the context [chen1998, witten1991].
+    The sums are over the n-grams of the context [chen1998] [witten1991].
     """
     total = np.bincount(context, weights=counts, minlength=contexts)
     if discounts is None:

@@ -38,7 +38,7 @@ class CountedModel:
     is unbroken and starts with an empty history. ``<unk>`` is a word like any other, counted where the text
     has it; every id, counted or not, has a share of what the unigrams leave over. All numbers are float64.
 
-    Sources: modified Kneser–Ney [kneser1995, chen1998], cut-offs [stolcke2002], tables [heafield2011].
+    Sources: modified Kneser–Ney [kneser1995] [chen1998], cut-offs [stolcke2002], tables [heafield2011].
 
     Example::
 
