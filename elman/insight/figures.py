@@ -1,7 +1,7 @@
 """The figures, drawn by matplotlib: the one file that imports it.
 
-Every figure is drawn three times from the same numbers: a wide and a narrow SVG whose colours are CSS variables, so
-that a page turns them dark and a phone gets letters it can show, and a PNG for everywhere else.
+Every figure is drawn three times from the same numbers: a wide and a narrow SVG whose colours are CSS
+variables, so that a page turns them dark and a phone gets letters it can show, and a PNG for elsewhere.
 """
 
 import io
@@ -17,7 +17,7 @@ from elman.insight.curves import Curve
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# One colour per model, told apart also by those who do not see red from green; `page.css` names each again, dark.
+# One colour per model, told apart without red and green; the page has each again, for the dark.
 COLOURS = {
     "5-gram": "#6a6f7a",
     "Elman": "#c8561b",
@@ -40,7 +40,7 @@ class Picture(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One line of the gradient figure: shares of the gradient by distance, of a trained or an untrained cell."""
+    """One line of the gradient figure: shares of the gradient by distance, of a cell trained or fresh."""
 
     name: str
     relative: np.ndarray
@@ -56,7 +56,7 @@ class Label(NamedTuple):
 
 
 def curves_picture(curves: Sequence[Curve], level: tuple[str, float]) -> Picture:
-    """Validation perplexity against seconds of training, and a model that needs no steps as a horizontal line."""
+    """Validation perplexity against seconds; ``level``: a model without steps, as a horizontal line."""
 
     def draw(axes: "Axes", wide: bool) -> None:
         name, height = level
@@ -91,7 +91,7 @@ def curves_picture(curves: Sequence[Curve], level: tuple[str, float]) -> Picture
 
 
 def gradient_picture(flows: Sequence[Flow]) -> Picture:
-    """The share of the gradient left by distance, on a logarithmic axis; dashed before training, solid after."""
+    """The share of the gradient left by distance, logarithmic; dashed before training, solid after it."""
 
     def draw(axes: "Axes", wide: bool) -> None:
         top = max(2.0, 1.3 * max(float(flow.relative.max()) for flow in flows))
@@ -188,7 +188,7 @@ def _draw(draw: Callable[["Axes", bool], None], size: tuple[int, int], kind: str
 
 
 def _for_page(svg: bytes, prefix: str) -> str:
-    """The <svg> element alone, colours and letters left to the page's style sheet, what it calls by id its own."""
+    """The <svg> element alone: colours and letters left to the page, and ids that no other figure has."""
     text = svg.decode("utf-8")
     text = text[text.index("<svg") :]
     for name, colour in COLOURS.items():
@@ -235,7 +235,7 @@ def _label_ends(axes: "Axes", labels: Sequence[Label], gap: float = 0.065) -> No
 
 
 def _apart(heights: Sequence[float], gap: float) -> list[float]:
-    """Ascending heights, moved as little as may be (least squares) to be at least ``gap`` apart, within 0 … 1.
+    """Ascending heights, moved as little as may be (least squares) to lie ``gap`` apart or more, in 0 … 1.
 
     Take off what the gaps need, pool neighbours that are out of order at their mean, put the gaps back.
 

@@ -52,11 +52,11 @@ def gradient_flow(
 
     ``x``: T×B×X, T > ``distances``. ``loss(t, y)`` returns the B losses of step t, in nats, from the output
     y (B×H). Raises :class:`ShapeError` for too few steps. Not here: which inputs the gradient reaches.
-    Source: the product of Jacobians of [pascanu2013], §2.1; the picture of vanishing gradients since [bengio1994].
+    Source: the product of Jacobians in [pascanu2013], §2; that it vanishes, [bengio1994].
 
     >>> from elman.cells import Elman
     >>> cell = Elman(3, 4)
-    >>> flow = gradient_flow(cell, torch.randn(12, 2, 3), lambda t, y: y.sum(1), distances=5)
+    >>> flow = gradient_flow(cell, torch.randn(12, 2, 3), lambda _, y: y.sum(1), distances=5)
     >>> flow.norms.shape, flow.relative[0].item()
     ((6,), 1.0)
     """

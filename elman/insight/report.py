@@ -1,6 +1,6 @@
-"""A report page: one HTML file that needs nothing beside it, no script and no network, dark where the reader's screen is.
+"""A report page: one HTML file without scripts that needs nothing beside it, dark where the screen is.
 
-The functions each return a piece of HTML; every text handed to them is escaped. :func:`page` puts pieces together.
+Each function returns a piece of HTML and escapes the texts it is given. :func:`page` puts pieces together.
 
 >>> print(section("Which predicts best", paragraph("The one with P > ½.")))
 <section>
@@ -52,10 +52,11 @@ td:first-child { font-weight: 600; white-space: nowrap; }
 td:first-child::before { content: ""; display: inline-block; width: 10px; height: 10px; border-radius: 50%;
   background: var(--own, var(--faint)); margin-right: 9px; }
 tr.best td:last-child { font-weight: 700; }
-.bar { display: block; height: 5px; margin: 5px 0 1px auto; border-radius: 3px; background: var(--own, var(--faint)); }
+.bar { display: block; height: 5px; margin: 5px 0 1px auto; border-radius: 3px;
+  background: var(--own, var(--faint)); }
 .samples { display: grid; grid-template-columns: 1fr; gap: 20px; margin-top: 22px; }
-.samples > div { background: var(--raised); border-top: 3px solid var(--own, var(--faint)); border-radius: 4px;
-  padding: 14px 18px 6px; }
+.samples > div { background: var(--raised); border-top: 3px solid var(--own, var(--faint));
+  border-radius: 4px; padding: 14px 18px 6px; }
 .samples h3 { font: 600 15px/1.4 var(--sans); color: var(--own, var(--ink)); margin: 0 0 8px; }
 .samples p { font: 16px/1.55 var(--serif); margin: 0 0 12px; max-width: none; overflow-wrap: anywhere; }
 .samples p + p { border-top: 1px solid var(--faint); padding-top: 12px; }
@@ -66,7 +67,8 @@ pre { background: var(--raised); border-radius: 4px; padding: 14px 18px; margin:
 pre span { color: var(--quiet); }
 code { font: .92em var(--mono); }
 .missing { background: var(--raised); border-left: 3px solid var(--elman); padding: 12px 16px; }
-footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--faint); font-size: 14px; color: var(--quiet); }
+footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--faint); font-size: 14px;
+  color: var(--quiet); }
 @media (max-width: 600px) {
   body { font-size: 16px; }
   main { padding: 32px 16px 48px; }
@@ -88,7 +90,7 @@ footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--faint)
 
 
 class Row(NamedTuple):
-    """One line of the table: ``seconds`` are those of training (or counting), ``perplexity`` that of the test text."""
+    """One line of the table: ``seconds`` of training (or counting), ``perplexity`` of the test text."""
 
     name: str
     parameters: int
@@ -139,12 +141,15 @@ def missing(text: str) -> str:
 def table(rows: Sequence[Row], caption: str) -> str:
     """The models, the best in bold, with a bar as long as its perplexity."""
     worst, best = max(row.perplexity for row in rows), min(row.perplexity for row in rows)
-    lines = [
-        f'<tr{" class=best" if row.perplexity == best else ""} style="--own: var(--{variable(row.name)})">'
-        f"<td>{escape(row.name)}</td><td>{row.parameters:,}</td><td>{row.seconds:,.1f}</td>"
-        f'<td>{row.perplexity:,.1f}<span class="bar" style="width: {100 * row.perplexity / worst:.0f}%"></span></td></tr>'
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        bar = f'<span class="bar" style="width: {100 * row.perplexity / worst:.0f}%"></span>'
+        mark = " class=best" if row.perplexity == best else ""
+        lines.append(
+            f'<tr{mark} style="--own: var(--{variable(row.name)})">'
+            f"<td>{escape(row.name)}</td><td>{row.parameters:,}</td><td>{row.seconds:,.1f}</td>"
+            f"<td>{row.perplexity:,.1f}{bar}</td></tr>"
+        )
     head = "".join(f"<th>{name}</th>" for name in ("model", "parameters", "seconds", "perplexity"))
     return (
         f"<figure>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"

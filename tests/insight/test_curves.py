@@ -17,7 +17,8 @@ def test_a_curve_is_the_evaluations_of_a_journal_in_their_order(tmp_path: Path) 
     path = tmp_path / "journal.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"event": "evalu')
     curve = curves.from_journal(path, "LSTM")
-    assert curve.name == "LSTM" and curve.seconds == [2.5, 6.25]
+    assert curve.name == "LSTM"
+    assert curve.seconds == [2.5, 6.25]
     assert curve.perplexity == pytest.approx([300, 120])
 
 

@@ -1,11 +1,13 @@
 """The figures show the numbers, name the lines and do without matplotlib politely."""
 
+import itertools
 import re
 import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from elman.errors import MissingExtraError
 from elman.insight import figures
@@ -18,7 +20,7 @@ CURVES = [
 
 
 def drawn(svg: str, name: str) -> np.ndarray:
-    """The points of the longest line in the colour of ``name``, in the picture's coordinates (y grows downwards)."""
+    """The points of the longest line in the colour of ``name``; y grows downwards."""
     paths = re.findall(rf'<path d="([^"]+)"[^>]*style="[^"]*stroke: var\(--{name}\)[^"]*"', svg)
     longest = max(paths, key=lambda path: path.count("L"))
     return np.array([[float(x), float(y)] for x, y in re.findall(r"[ML] (\S+) (\S+)", longest)])
@@ -28,7 +30,8 @@ def test_the_lines_drawn_are_the_curves_on_a_logarithmic_axis() -> None:
     svg = figures.curves_picture(CURVES, ("5-gram", 100.0)).wide
     elman, lstm = drawn(svg, "elman"), drawn(svg, "lstm")
     steps = np.diff(elman[:, 1])  # 400 → 200 → 100: two equal ways down
-    assert steps[0] > 0 and steps[1] == pytest.approx(steps[0], rel=1e-3)
+    assert steps[0] > 0
+    assert steps[1] == pytest.approx(steps[0], rel=1e-3)
     np.testing.assert_allclose(np.diff(lstm[:, 1]), [2 * steps[0], steps[0]], rtol=1e-3)
     np.testing.assert_allclose(np.diff(elman[:, 0]), np.diff(elman[:, 0])[0], rtol=1e-3)
     level = drawn(svg, "5-gram")
@@ -46,7 +49,8 @@ def test_the_gradient_falls_straight_where_it_falls_by_the_same_share() -> None:
     elman, lstm = drawn(svg, "elman"), drawn(svg, "lstm")
     assert np.ptp(lstm[:, 1]) < 1e-3
     slopes = np.diff(elman[:, 1]) / np.diff(elman[:, 0])
-    assert slopes[0] > 0 and slopes == pytest.approx(slopes[0], rel=1e-2)
+    assert slopes[0] > 0
+    assert slopes == pytest.approx(slopes[0], rel=1e-2)
 
 
 def test_a_line_that_leaves_through_the_bottom_is_named_where_it_does() -> None:
@@ -55,7 +59,9 @@ def test_a_line_that_leaves_through_the_bottom_is_named_where_it_does() -> None:
         figures.Flow("LSTM", np.ones(31), trained=True),
     ]
     svg = figures.gradient_picture(flows).wide
-    assert ">GRU</text>" in svg and ">LSTM</text>" in svg and "before training" in svg
+    assert ">GRU</text>" in svg
+    assert ">LSTM</text>" in svg
+    assert "before training" in svg
 
 
 def test_the_same_numbers_give_the_same_picture() -> None:
@@ -73,8 +79,9 @@ def test_the_png_is_a_picture_of_the_size_said() -> None:
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
 def test_names_keep_their_order_and_their_distance_within_the_figure(heights: list[float]) -> None:
     placed = figures._apart(sorted(heights), 0.06)
-    assert all(b - a >= 0.06 - 1e-6 for a, b in zip(placed, placed[1:], strict=False))
-    assert -1e-9 <= placed[0] and placed[-1] <= 1 + 1e-9
+    assert all(b - a >= 0.06 - 1e-6 for a, b in itertools.pairwise(placed))
+    assert placed[0] >= -1e-9
+    assert placed[-1] <= 1 + 1e-9
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

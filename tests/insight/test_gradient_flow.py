@@ -49,7 +49,7 @@ def test_a_linear_scalar_network_shrinks_by_its_weight_at_every_step() -> None:
         cell.weight_x.zero_()
         cell.bias.zero_()  # h stays 0, where tanh' = 1
     x = torch.zeros(12, 1, 1, dtype=torch.float64)
-    flow = gradient_flow(cell, x, lambda t, y: 3 * y[:, 0], distances=10, positions=1)
+    flow = gradient_flow(cell, x, lambda _, y: 3 * y[:, 0], distances=10, positions=1)
     np.testing.assert_allclose(flow.norms, 3 * 0.6 ** np.arange(11), rtol=1e-12)
 
 
@@ -61,7 +61,7 @@ def test_an_lstm_without_recurrent_weights_forgets_by_its_forget_gate_alone() ->
         cell.bias.zero_()
         cell.bias[cell.GATES.split().index("f")] = 1.5
     x = torch.zeros(9, 1, 1, dtype=torch.float64)
-    flow = gradient_flow(cell, x, lambda t, y: 2 * y[:, 0], distances=8, positions=1)
+    flow = gradient_flow(cell, x, lambda _, y: 2 * y[:, 0], distances=8, positions=1)
     # all gates but f are ½ or 0, c stays 0: ∂L/∂h_t = 2, ∂L/∂c_{t−k} = 2 · o · f^k with o = ½
     f = 1 / (1 + np.exp(-1.5))
     np.testing.assert_allclose(flow.norms, [2, *(2 * 0.5 * f ** np.arange(1, 9))], rtol=1e-12)
@@ -113,10 +113,10 @@ def _differences(recurrence: Recurrence, x: Tensor, state: object, k: int, loss)
 
 
 def test_memory_and_output_are_counted_apart() -> None:
-    """∂L/∂c of the loss's own step is none: c_t reaches L_t only through h_t, which is a coordinate itself."""
+    """∂L/∂c at the loss's own step is none: c_t reaches L_t only through h_t, a coordinate itself."""
     cell = LSTM(2, 3).double()
     x = torch.randn(3, 1, 2, dtype=torch.float64)
-    flow = gradient_flow(cell, x, lambda t, y: y.sum(1), distances=1, positions=1)
+    flow = gradient_flow(cell, x, lambda _, y: y.sum(1), distances=1, positions=1)
     assert flow.norms[0] == pytest.approx(np.sqrt(3), rel=1e-12)
     state = MemoryState(*(torch.randn(1, 3, dtype=torch.float64) for _ in range(2)))
     assert {path for path, _ in states.leaves(state)} == {"state.h", "state.c"}
@@ -133,7 +133,8 @@ def test_a_language_model_is_measured_without_dropout_and_left_as_it_was() -> No
     flow = language_model_flow(model, text[:-1], text[1:], distances=4, positions=9)
     again = language_model_flow(model, text[:-1], text[1:], distances=4, positions=9)
     np.testing.assert_array_equal(flow.norms, again.norms)
-    assert model.training and all(p.grad is None for p in model.parameters())
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
 
     # norms[0] by hand: ∂(−log p)/∂h = Vᵀ (softmax − one-hot)
     model.eval()
@@ -157,11 +158,11 @@ def test_reach_is_the_distance_from_which_on_less_than_the_share_is_left() -> No
 def test_too_short_a_text_and_no_distances_are_refused() -> None:
     cell = Elman(2, 3)
     with pytest.raises(ShapeError) as short:
-        gradient_flow(cell, torch.zeros(50, 1, 2), lambda t, y: y.sum(1), distances=50)
+        gradient_flow(cell, torch.zeros(50, 1, 2), lambda _, y: y.sum(1), distances=50)
     assert str(short.value).splitlines() == [
         "The gradient flow over 50 distances was asked for.",
         "  x is 50×1×2 (T B X): 50 steps; more than 50 are needed.",
         "  Give a longer text, or ask for fewer distances.",
     ]
     with pytest.raises(OptionError, match="distances is 0, positions is 16"):
-        gradient_flow(cell, torch.zeros(5, 1, 2), lambda t, y: y.sum(1), distances=0)
+        gradient_flow(cell, torch.zeros(5, 1, 2), lambda _, y: y.sum(1), distances=0)
