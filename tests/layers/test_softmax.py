@@ -129,7 +129,7 @@ def test_log_probabilities_agree_and_sum_to_one(chunk: int | None) -> None:
 
 def test_no_rows_cost_nothing() -> None:
     softmax, hidden, targets, _ = drawn(4)
-    assert float(softmax.loss(hidden[:0], targets[:0])) == 0
+    assert softmax.loss(hidden[:0], targets[:0]).item() == 0
     assert softmax.log_probability_of(hidden[:0], targets[:0]).shape == (0,)
 
 
@@ -165,8 +165,8 @@ def test_logits_are_formed_once_and_their_gradient_only_where_asked() -> None:
     softmax, hidden, targets, weights = drawn(5)
     with Sizes() as sizes:
         softmax.loss(hidden, targets).backward()
-    assert sizes.products == 2 * 3, "for each of two chunks: the logits, and the gradients of hidden and weight"
-    with Sizes() as sizes, torch.no_grad():
+    assert sizes.products == 2 * 3, "for each of two chunks: the logits, and the gradients of hidden and
+    weight" with Sizes() as sizes, torch.no_grad():
         without = softmax.loss(hidden, targets, weights)
     assert sizes.products == 2
     torch.testing.assert_close(without, softmax.loss(hidden, targets, weights).detach())

@@ -28,7 +28,9 @@ CELLS_OF: dict[str, Callable[[int], Recurrence]] = {
 }
 
 
-def run_torch(module: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, parts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+def run_torch(
+    module: nn.LSTM | nn.GRU | nn.RNN, x: Tensor, parts: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
     """``parts``: the initial h (L B H), and c."""
     outputs, last = module(x, tuple(parts) if isinstance(module, nn.LSTM) else parts[0])
     return outputs, list(last) if isinstance(module, nn.LSTM) else [last]
@@ -63,7 +65,9 @@ def test_from_torch_and_back(
     back = to_torch(stack)
     assert type(back) is type(module)
     x = torch.randn(T, B, X, dtype=torch.float64, requires_grad=True)
-    parts = [torch.randn(layers, B, H, dtype=torch.float64, requires_grad=True)] * (2 if kind == "lstm" else 1)
+    parts = [torch.randn(layers, B, H, dtype=torch.float64, requires_grad=True)] * (
+        2 if kind == "lstm" else 1
+    )
     results, gradients = [], []
     for each, run in ((module, run_torch), (stack, run_ours), (back, run_torch)):
         results.append(run(each, x, parts))  # type: ignore[operator]
