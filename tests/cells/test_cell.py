@@ -82,8 +82,8 @@ def test_input_of_other_features() -> None:
 
 
 def test_a_single_step_given_a_sequence() -> None:
-    cell = Elman(3, 2) with pytest.raises(ShapeError, match=r"x is 5×4×3: 3 axes; it must have the 2 axes B
-    X, where X must be 3\."):
+    cell = Elman(3, 2)
+    with pytest.raises(ShapeError, match=r"3 axes; it must have the 2 axes B X, where X must be 3\."):
         cell.step(torch.zeros(5, 4, 3), cell.initial_state(4))
 
 

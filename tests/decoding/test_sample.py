@@ -67,7 +67,7 @@ def test_top_p_keeps_the_fewest_whose_sum_reaches_it(top_p: float, kept: list[in
 
 
 def test_temperature_comes_before_the_nucleus() -> None:
-    """At temperature 0.5 two tokens hold 0.16/0.30 + 0.09/0.30 = 0.83 ≥ 0.8; at temperature 1 it takes three."""
+    """At temperature 0.5 two tokens hold 0.16/0.30 + 0.09/0.30 = 0.83 ≥ 0.8; at 1 it takes three."""
     close(frequencies(top_p=0.8, temperature=0.5), [0, 0.64, 0, 0.36])
     close(frequencies(top_p=0.8), [0, 4 / 9, 2 / 9, 3 / 9])
 

@@ -1,4 +1,4 @@
-"""Laws of every recurrence: each is one test, swept over all cells of ``CELLS``, their variants, and a mixed stack."""
+"""Laws of every recurrence: one test each, swept over all cells of ``CELLS``, their variants, and a stack."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The softmax's loss in chunks: values and gradients against torch's, and how much of the logits ever lives."""
+"""The softmax's loss in chunks: values and gradients against torch's, and how much of the logits lives."""
 
 from typing import Any
 
@@ -165,8 +165,8 @@ def test_logits_are_formed_once_and_their_gradient_only_where_asked() -> None:
     softmax, hidden, targets, weights = drawn(5)
     with Sizes() as sizes:
         softmax.loss(hidden, targets).backward()
-    assert sizes.products == 2 * 3, "for each of two chunks: the logits, and the gradients of hidden and
-    weight" with Sizes() as sizes, torch.no_grad():
+    assert sizes.products == 2 * 3, "for each of two chunks: logits, gradient of hidden, gradient of weight"
+    with Sizes() as sizes, torch.no_grad():
         without = softmax.loss(hidden, targets, weights)
     assert sizes.products == 2
     torch.testing.assert_close(without, softmax.loss(hidden, targets, weights).detach())

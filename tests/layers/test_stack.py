@@ -1,4 +1,4 @@
-"""Stacks: values against torch.nn, dropout between the layers, sizes that do not chain. (Laws: ``tests/laws``.)"""
+"""Stacks: dropout between the layers, and sizes that do not chain. (Their laws stand in ``tests/laws``.)"""
 
 import pytest
 import torch

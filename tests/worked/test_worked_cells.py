@@ -27,7 +27,7 @@ def fill(module: torch.nn.Module, **values: object) -> None:
 @pytest.mark.parametrize(
     ("nonlinearity", "expected"),
     [
-        # a1 = 0.5·1 − 0.3·2 + (0.4·0.25 + 0.7·(−0.5)) + 0.1 = −0.25,  a2 = −0.2 + 1.2 + (−0.15 + 0.1) + 0.05 = 1.0
+        # 0.5·1 − 0.3·2 + 0.4·0.25 − 0.7·0.5 + 0.1 = −0.25 and −0.2·1 + 0.6·2 − 0.6·0.25 + 0.2·0.5 + 0.05 = 1
         ("tanh", [tanh(-0.25), tanh(1.0)]),
         ("relu", [0.0, 1.0]),
         ("logistic", [0.43782349911420193, 0.7310585786300049]),
@@ -101,7 +101,7 @@ def gru_step_is(cell: GRU | GRUResetBefore, n: list[float]) -> None:
 
 
 def test_an_update_gate_that_weighs_the_candidate_is_ours_negated() -> None:
-    """h = (1 − z) ⊙ h + z ⊙ n, as in the lectures: its weights become ours by changing the sign of that gate's."""
+    """h = (1 − z) ⊙ h + z ⊙ n, as in lectures: its weights become ours when that gate's change their sign."""
     cell = GRU(1, 2)
     fill(cell, weight_x=W_X, weight_h=W_H, bias=BIAS, bias_h=[0.45, -0.55])
     theirs_z = Z
@@ -118,7 +118,7 @@ def test_an_update_gate_that_weighs_the_candidate_is_ours_negated() -> None:
 
 
 def test_the_loss_of_three_words() -> None:
-    """The text's words were given 0.3, 0.5 and 0.2: its loss is −log 0.3 − log 0.5 − log 0.2 = log (1 / 0.03)."""
+    """The words were given 0.3, 0.5 and 0.2: the loss is −log 0.3 − log 0.5 − log 0.2 = log (1 / 0.03)."""
     softmax = Softmax(hidden_size=3, vocabulary_size=4).double()
     given = tensor([[0.3, 0.4, 0.2, 0.1], [0.2, 0.2, 0.5, 0.1], [0.7, 0.05, 0.05, 0.2]])
     fill(softmax, weight=given.log().T.tolist())
