@@ -2,6 +2,8 @@
 
 from elman.corpora.catalogue import CORPORA
 from elman.corpora.corpus import Corpus, open_corpus
+from elman.corpora.embedded import Embedded
+from elman.corpora.fetch import fetch, named, verify
 from elman.corpora.folders import data_folders, user_cache
 from elman.corpora.published import Check, Published, PublishedFile
 
@@ -9,9 +11,13 @@ __all__ = [
     "CORPORA",
     "Check",
     "Corpus",
+    "Embedded",
     "Published",
     "PublishedFile",
     "data_folders",
+    "fetch",
+    "named",
     "open_corpus",
     "user_cache",
+    "verify",
 ]

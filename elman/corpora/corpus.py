@@ -88,10 +88,10 @@ def open_corpus(
 ) -> Corpus:
     """Opens a corpus by its name in ``CORPORA``, or a user's text by its path.
 
-    A path is a file (cut by ``options.shares``) or a folder with files for train, valid and test, each plain,
-    ``.gz`` or ``.xz``. Without a ``vocabulary`` it is made of the training text, and every split is encoded
-    now, so that a character that only the test text has is met before the training; with one, each split is
-    encoded when it is asked for.
+    A path is a file (cut by ``options.shares``; all of it is ``train`` where they are 1, 0, 0) or a folder
+    with files for train, valid and test, each plain, ``.gz`` or ``.xz``. Without a ``vocabulary`` it is made
+    of the training text, and every split is encoded now, so that a character that only the test text has is
+    met before the training; with one, each split is encoded when it is asked for.
 
     Raises :class:`CorpusError` where there is no such corpus or it is not the published one,
     :class:`~elman.errors.TextError` where a file cannot be read, :class:`~elman.errors.TokenError` at a
@@ -107,8 +107,14 @@ def open_corpus(
         sources = CORPORA[name_or_path].sources(options, data_dir)
     elif path.is_dir():
         sources = in_folder(path)
-    elif path.exists():
+    elif path.is_file():
         sources = by_shares(path, options.shares)
+    elif path.exists():
+        raise CorpusError(
+            f"{name_or_path} was to be read as text.",
+            "It is neither a file nor a folder (a pipe, perhaps), and a text is read more than once.",
+            "Save it as a file first.",
+        )
     else:
         near = difflib.get_close_matches(name_or_path, CORPORA, n=1)
         raise CorpusError(

@@ -50,6 +50,11 @@ class Published:
     folder: str
     files: Mapping[str, PublishedFile]
 
+    def where(self, data_dir: Path | None = None) -> Path | None:
+        """The folder its files are in (not verified), or None."""
+        first = next(iter(self.files.values()))
+        return next((path.parent for path in candidates(self.folder, first.name, data_dir)), None)
+
     def locate(self, file: PublishedFile, data_dir: Path | None = None) -> Path:
         """Where a file is. Raises :class:`CorpusError` if it is absent or not the published one."""
         check = self.check(file, data_dir)
@@ -104,7 +109,7 @@ def how_to_get(corpus: Published) -> str:
     if all(file.url for file in corpus.files.values()):
         return f"Fetch it with: elman corpora fetch {corpus.name}"
     return (
-        f"It is not freely licensed. Bring your own copy: elman corpora fetch {corpus.name} --from PATH-OR-URL; "
+        f"It is not freely licensed; bring your own copy: elman corpora fetch {corpus.name} --from PATH|URL, "
         "or name its folder by --data-dir or ELMAN_DATA."
     )
 

@@ -30,7 +30,7 @@ def in_folder(folder: Path) -> dict[str, Source]:
 
     The name, without ``.gz`` or ``.xz``, ends in ``train``, ``valid`` (``dev``, ``val``, ``validation``) or
     ``test``, before a suffix such as ``.txt`` or none; other words may stand before it, set off by ``.``,
-    ``-`` or ``_``. Raises :class:`CorpusError` if the folder has no training file, or two files for one split.
+    ``-`` or ``_``. Raises :class:`CorpusError` if the folder has no training file, or two for one split.
     """
     sources: dict[str, Source] = {}
     for split in SPLITS:
