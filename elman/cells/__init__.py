@@ -1,7 +1,7 @@
 """Every recurrent cell by its name: the table that recipes, commands and the laws of ``tests/laws`` read.
 
->>> sorted(CELLS)
-['elman', 'gru', 'gru-reset-before', 'lstm']
+>>> CELLS["lstm"](input_size=2, hidden_size=3)
+LSTM(input_size=2, hidden_size=3)
 """
 
 from elman.cells.cell import Cell
