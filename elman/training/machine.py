@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-import elman
+from elman.version import VERSION
 
 
 def describe(format_version: int, device: str, precision: str) -> str:
