@@ -29,7 +29,7 @@ _MARKER = re.compile(r"(?:[*+•-]|\d{1,2}[.)]|\(\d\)|\[\d+\]|[a-z]\))\s+")
 _DEFINED = re.compile(r"(?:[\w.*-]+(?:\([^()]*\))?\s+(?:--?|=>?)|\*{0,2}[\w.]+:)\s+(?=[A-Za-z])")
 _CODE = re.compile(
     r"\S+\s*::=|(?:def|class|import|from|return|raise|async|elif|else)\b.*[:(=]|[\w.\[\]]+\s*[-+*/|]?=\s|[$#@|]"
-    r"|[\w.]+\(.*\)\s*(?:->.*)?:?$"
+    r"|[\w.]+\(.*\)\s*(?:->.*)?:?$|with\b.* as \w+:$|for \w+ in \S+:$"
 )
 _END = re.compile(r"(?<=[.?!])[)\"']*\s+(?=[\"'(]*[A-Z])")
 _SPELT_OUT = (
