@@ -60,6 +60,22 @@ def test_the_length_of_the_chunks_does_not_matter(chunk: int) -> None:
     assert evaluate(model, TEXT, 4, chunk).nats == pytest.approx(evaluate(model, TEXT, 4).nats, rel=1e-6)
 
 
+@pytest.mark.parametrize("streams", [1, 2, 3, 7, 40])
+@pytest.mark.parametrize("tokens", [1, 5, 256, 257, 300, 801])
+def test_every_token_is_counted_once_in_every_number_of_streams(streams: int, tokens: int) -> None:
+    ids = np.random.default_rng(tokens).integers(0, 3, tokens)
+    cost = evaluate(Bigrams(), ids, 2, chunk=50, streams=streams)
+    expected = -float(Bigrams.table[np.concatenate(([2], ids[:-1])), ids].sum())
+    assert (cost.nats, cost.tokens) == (pytest.approx(expected, rel=1e-12), tokens)
+
+
+def test_streams_side_by_side_warm_up_before_they_predict() -> None:
+    """A state forgotten within 256 tokens costs nothing; an older one does."""
+    model = lstm()
+    text = np.random.default_rng(5).integers(0, 13, 1500).astype(np.uint16)
+    assert evaluate(model, text, 4, streams=3).nats == pytest.approx(evaluate(model, text, 4).nats, rel=1e-6)
+
+
 def test_dropout_is_off_and_the_mode_comes_back() -> None:
     model = lstm().train()
     assert evaluate(model, TEXT, 4).nats == evaluate(model.eval(), TEXT, 4).nats

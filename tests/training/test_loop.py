@@ -118,7 +118,7 @@ def test_state_is_carried_without_its_graph_and_starts_anew_with_each_epoch(tmp_
 
 def scripted(monkeypatch: pytest.MonkeyPatch, nats_per_token: list[float]) -> None:
     results = iter(nats_per_token)
-    monkeypatch.setattr(loop, "evaluate", lambda *_: Perplexity(next(results) * 40, 40))
+    monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Perplexity(next(results) * 40, 40))
 
 
 def events(path: Path, kind: str) -> list[dict[str, Any]]:
