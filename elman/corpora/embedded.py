@@ -20,7 +20,7 @@ from elman.corpora.standard_library import TOPICS, docstrings, library_folder, s
 from elman.errors import CorpusError
 from elman.text import Source, TextFile, TextOptions, write_atomically
 
-PREPARATION = 1
+PREPARATION = 2
 """Raised whenever the preparation of the texts changes, so that none of the older is used."""
 
 _PARTS = 16

@@ -109,7 +109,7 @@ def _prepare(sentence: str) -> str:
         tokens = [token for token in tokens if token not in "()"]
     while tokens and tokens[0] in _MARKS - {"("}:
         del tokens[0]
-    while tokens and tokens[-1] in {",", ";", "--", "/"}:
+    while tokens and tokens[-1] in {",", ";", "--", "/", "or", "and"}:
         del tokens[-1]
     words = [token for token in tokens if token[0].isalpha() or token[0] == "_"]
     marks = sum(map(_MARKS.__contains__, tokens))

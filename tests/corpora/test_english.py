@@ -49,6 +49,7 @@ def test_code_titles_and_markup_go() -> None:
         ("Is this the end of (the text?", "is this the end of the text ?"),
         ("Some words of a text and/or a file;", "some words of a text and / or a file ."),
         ("It is the user's file, don't delete it", "it is the user's file , don't delete it ."),
+        ("It is the first of these; or", "it is the first of these ."),
         ("Too short a text", "too short a text ."),
         ("Is short.", None),
         ("colour palette gradient shade tint hue", None),  # no everyday word
