@@ -247,7 +247,6 @@ class _Loop:
         }
         self._journal("evaluation", result)
         self.progress.evaluated(epoch, valid, best)
-        self.model.train()
 
     def _finished(self) -> str | None:
         patience = self.options.stop_after

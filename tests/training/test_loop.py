@@ -216,6 +216,17 @@ def test_a_training_leaves_torchs_own_random_numbers_alone(tmp_path: Path) -> No
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_dropout_depends_on_the_seed_of_the_options_alone(tmp_path: Path) -> None:
+    ended = []
+    for around, seed in ((1, 1), (2, 1), (1, 2)):
+        model, folder = trainee.new_model(), trainee.new_folder(tmp_path / f"{around}-{seed}")
+        torch.manual_seed(around)
+        loop.train(model, trainee.TRAIN, trainee.VALID, trainee.START, replace(PLAIN, seed=seed), folder)
+        ended.append(tensorfile.weights(model))
+    assert differs(ended[0], ended[1]) == 0
+    assert differs(ended[0], ended[2]) > 1e-3
+
+
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
     folder = trainee.new_folder(tmp_path / "run")
     with pytest.raises(OptionError, match=r"train\.epochs is 0; it must be 1 or more\."):
