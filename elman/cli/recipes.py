@@ -82,7 +82,7 @@ def _row(recipe: "Recipe", ours: dict[tuple[str, str], "Result"]) -> dict[str, A
 def _print_table(found: list["Recipe"], ours: dict[tuple[str, str], "Result"]) -> None:
     from elman.study.results import headline, number
 
-    rows = [("recipe", "text", "measure", "published", "ours", "laptop")]
+    rows: list[tuple[str, ...]] = [("recipe", "text", "measure", "published", "ours", "laptop")]
     for recipe in found:
         claim, measure = recipe.claim, recipe.measure
         published = None if claim is None else headline(claim, claim.valid, claim.test)
