@@ -1,27 +1,14 @@
 """One step of each cell, worked with plain arithmetic."""
 
-from math import exp, log, tanh
+from math import log, tanh
 
 import pytest
 import torch
-from torch import Tensor
+from by_hand import fill, sigma, tensor
 
 from elman.cells import GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState, MemoryState
 from elman.layers import Softmax
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def sigma(a: float) -> float:
-    return 1 / (1 + exp(-a))
-
-
-def fill(module: torch.nn.Module, **values: object) -> None:
-    for name, value in values.items():
-        getattr(module, name).data = tensor(value)
 
 
 @pytest.mark.parametrize(
