@@ -3,27 +3,110 @@
 import pytest
 import torch
 
-from elman.cells import CELLS, GRU, LSTM, Cell, Elman
+from elman.cells import (
+    CELLS,
+    GRU,
+    LSTM,
+    MUT1,
+    MUT2,
+    RHN,
+    SLSTM,
+    Cell,
+    Elman,
+    ForgetGated,
+    IndRNN,
+    LayerNormLSTM,
+    LSTMWithForgetBias,
+    MogrifierLSTM,
+    ProjectedLSTM,
+)
 from elman.errors import OptionError, ShapeError
 
+FORGET_GATED = [name for name, kind in CELLS.items() if issubclass(kind, ForgetGated)]
+# For X = 5, H = 4: the tensors beside, or in the place of, the three that GATES counts the rows of.
+OTHERWISE: dict[str, dict[str, tuple[int, ...] | None]] = {
+    "gru": {"bias_h": (4,)},
+    "peephole": {"weight_c": (12,)},
+    "peephole-full": {"weight_c": (12, 4)},
+    "lstmp": {"weight_h": (16, 1), "weight_p": (1, 4)},
+    "layer-norm": {"gain_x": (16,), "gain_h": (16,), "gain_c": (4,), "bias_c": (4,)},
+    "mogrifier": {
+        **{f"weights_q.{k}": (5, 4) for k in range(3)},
+        **{f"weights_r.{k}": (4, 5) for k in range(2)},
+    },
+    "mut1": {"weight_h": (8, 4)},
+    "indrnn": {"weight_h": (4,)},
+    "mingru": {"weight_h": None},
+    "minlstm": {"weight_h": None},
+    "rhn": {"weight_h": (24, 4), "bias": (24,)},
+    "nas": {"bias": None},
+}
+# What starts otherwise than uniform within 1/√H, by name of the cell.
+ITS_OWN_START = {
+    "lstm-b": {"bias"},
+    "layer-norm": {"gain_x", "gain_h", "gain_c", "bias_c"},
+    "indrnn": {"weight_h"},
+    "rhn": {"bias"},
+}
 
-@pytest.mark.parametrize("kind", CELLS.values(), ids=CELLS.keys())
-def test_tensors_start_uniform_within_one_over_root_h(kind: type[Cell]) -> None:
-    cell = kind(5, 64)
+
+def made(name: str, input_size: int, hidden_size: int) -> Cell:
+    if name in ("mut1", "mut2"):
+        return {"mut1": MUT1, "mut2": MUT2}[name](input_size, hidden_size, projected=True)
+    return CELLS[name](input_size, hidden_size)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_tensors_start_uniform_within_one_over_root_h(name: str) -> None:
+    for key, parameter in made(name, 5, 64).named_parameters():
+        if key not in ITS_OWN_START.get(name, ()):
+            nearly = 0.115 if parameter.numel() > 300 else 0.09
+            assert nearly < parameter.max() <= 0.125
+            assert -nearly > parameter.min() >= -0.125
+
+
+def test_what_starts_otherwise() -> None:
+    torch.testing.assert_close(LSTMWithForgetBias(5, 64).bias[64:128].mean().item(), 1.0, atol=0.05, rtol=0)
+    depth = RHN(5, 64, depth=2, transform_bias=-3.0).bias.view(2, 2, 64)
+    torch.testing.assert_close(depth.mean(-1).round(), torch.tensor([[0.0, -3.0], [0.0, -3.0]]))
+    weight = IndRNN(5, 64).weight_h
+    assert 0 <= weight.min() < 0.1
+    assert 0.9 < weight.max() <= 1
+    cell = LayerNormLSTM(5, 64)
+    assert all((gain == 1).all() for gain in (cell.gain_x, cell.gain_h, cell.gain_c))
+    assert (cell.bias_c == 0).all()
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_adjusting_a_start_again_after_drawing_again(name: str) -> None:
+    """A model that draws every tensor anew gets back what the cell's start asks for."""
+    cell = made(name, 5, 64)
     for parameter in cell.parameters():
-        assert 0.115 < parameter.max() <= 0.125
-        assert -0.115 > parameter.min() >= -0.125
+        torch.nn.init.uniform_(parameter, -1e-3, 1e-3)
+    cell.adjust_start()
+    moved = {key for key, parameter in cell.named_parameters() if parameter.abs().max() > 1e-3}
+    assert moved == ITS_OWN_START.get(name, set()) - {"bias_c"}
 
 
-@pytest.mark.parametrize("kind", CELLS.values(), ids=CELLS.keys())
-def test_packed_weights_have_the_rows_that_gates_names(kind: type[Cell]) -> None:
-    cell = kind(5, 4)
-    rows = 4 * len(kind.GATES.split())
-    assert {name: tuple(p.shape) for name, p in cell.named_parameters() if name != "bias_h"} == {
-        "weight_x": (rows, 5),
-        "weight_h": (rows, 4),
-        "bias": (rows,),
+@pytest.mark.parametrize("name", CELLS)
+def test_packed_weights_have_the_rows_that_gates_names(name: str) -> None:
+    rows = 4 * len(CELLS[name].GATES.split())
+    expected = {"weight_x": (rows, 5), "weight_h": (rows, 4), "bias": (rows,), **OTHERWISE.get(name, {})}
+    assert {key: tuple(p.shape) for key, p in made(name, 5, 4).named_parameters()} == {
+        key: shape for key, shape in expected.items() if shape is not None
     }
+
+
+@pytest.mark.parametrize("name", FORGET_GATED)
+def test_every_forget_gate_takes_a_bias(name: str) -> None:
+    kind = CELLS[name]
+    assert issubclass(kind, ForgetGated)
+    torch.manual_seed(3)
+    plain = kind(2, 3, forget_bias=0.0)
+    torch.manual_seed(3)
+    lasting = kind(2, 3, forget_bias=1.25)
+    added = (lasting.bias - plain.bias).view(-1, 3).round(decimals=5).tolist()
+    assert added == [[1.25 * (gate == "f")] * 3 for gate in kind.GATES.split()]
 
 
 def test_the_initial_state_is_zero_on_the_parameters_dtype() -> None:
@@ -33,13 +116,21 @@ def test_the_initial_state_is_zero_on_the_parameters_dtype() -> None:
     assert torch.equal(state.c, state.h)
 
 
-def test_forget_bias_is_added_to_the_forget_gate_alone() -> None:
-    torch.manual_seed(3)
-    plain = LSTM(2, 3)
-    torch.manual_seed(3)
-    lasting = LSTM(2, 3, forget_bias=1.25)
-    added = lasting.bias - plain.bias
-    torch.testing.assert_close(added, torch.tensor([0.0] * 3 + [1.25] * 3 + [0.0] * 6))
+def test_the_first_step_of_an_slstm_forgets_what_it_started_from() -> None:
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
+        state = SLSTM(2, 3).to(dtype).initial_state(4)
+        assert state.m.dtype == dtype
+        assert (torch.exp(state.m) == 0).all()
+        assert ((2 * state.m).isinf() | (2 * state.m <= torch.finfo(dtype).min)).all()
+        assert not (0 * state.m).isnan().any()
+
+
+def test_an_output_smaller_than_the_memory() -> None:
+    cell = ProjectedLSTM(5, 9)
+    assert (cell.hidden_size, cell.output_size) == (9, 3)
+    state = cell.initial_state(2)
+    assert (tuple(state.r.shape), tuple(state.c.shape)) == ((2, 3), (2, 9))
+    assert repr(ProjectedLSTM(5, 8, 6)) == "ProjectedLSTM(input_size=5, hidden_size=8, projection_size=6)"
 
 
 def test_a_memory_with_open_forget_gate_and_shut_input_gate_lasts() -> None:
@@ -69,6 +160,35 @@ def test_size_below_one() -> None:
         "  hidden_size is 0.\n"
         "  Sizes are whole numbers from 1."
     )
+
+
+@pytest.mark.parametrize("kind", [MUT1, MUT2])
+def test_a_literal_input_of_another_size(kind: type[MUT1] | type[MUT2]) -> None:
+    with pytest.raises(ShapeError) as error:
+        kind(200, 650)
+    name = kind.__name__
+    assert str(error.value) == (
+        f"{name}(input_size=200, hidden_size=650) was asked for.\n"
+        "  Its equations add x (200 features) to h (650 features) as it is.\n"
+        f"  Give both one size, or say {name}(…, projected=True), which learns a map of x."
+    )
+
+
+def test_a_depth_or_a_number_below_the_least() -> None:
+    with pytest.raises(ShapeError) as error:
+        RHN(4, 3, depth=0)
+    assert str(error.value) == ("RHN(depth=0) was asked for.\n  depth is 0.\n  Give a whole number from 1.")
+    with pytest.raises(ShapeError, match=r"rounds is -1\.\n  Give a whole number from 0\."):
+        MogrifierLSTM(4, 3, rounds=-1)
+    with pytest.raises(ShapeError, match=r"projection_size is 0\."):
+        ProjectedLSTM(4, 3, projection_size=0)
+
+
+def test_a_mogrifier_of_no_rounds_is_an_lstm() -> None:
+    cell, plain = MogrifierLSTM(4, 3, rounds=0), LSTM(4, 3)
+    plain.load_state_dict(cell.state_dict())
+    x = torch.randn(5, 2, 4)
+    torch.testing.assert_close(cell.scan(x)[0], plain.scan(x)[0])
 
 
 def test_input_of_other_features() -> None:

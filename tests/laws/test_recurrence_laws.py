@@ -1,6 +1,7 @@
 """Laws of every recurrence: one test each, swept over all cells of ``CELLS``, their variants, and a stack."""
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -8,22 +9,44 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from elman import states
-from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
-from elman.cells.cell import MemoryState, Recurrence
+from elman.cells import (
+    CELLS,
+    GRU,
+    LSTM,
+    MUT1,
+    MUT2,
+    RHN,
+    Cell,
+    Elman,
+    GRUResetBefore,
+    MogrifierLSTM,
+    ProjectedLSTM,
+)
+from elman.cells.cell import Recurrence
 from elman.fused import choose, definition
 from elman.layers import Stack
 
 Make = Callable[[int, int], Recurrence]
 
+# Cells that (X, H) alone does not make at every size, and how it is made here.
+WITH_MORE: dict[str, Make] = {
+    "mut1": lambda x, h: MUT1(x, h, projected=True),
+    "mut2": lambda x, h: MUT2(x, h, projected=True),
+}
 VARIANTS: dict[str, Make] = {
     "elman relu": lambda x, h: Elman(x, h, "relu"),
     "elman logistic": lambda x, h: Elman(x, h, "logistic"),
     "lstm forget bias": lambda x, h: LSTM(x, h, forget_bias=1.5),
+    "lstmp as wide as its memory": lambda x, h: ProjectedLSTM(x, h, projection_size=h),
+    "mogrifier of two rounds": lambda x, h: MogrifierLSTM(x, h, rounds=2),
+    "rhn of one layer": lambda x, h: RHN(x, h, depth=1),
+    "literal mut1 and mut2": lambda x, h: Stack([Elman(x, h), MUT1(h, h), MUT2(h, h)]),
     "stack": lambda x, h: Stack([LSTM(x, h + 1), GRU(h + 1, h), Elman(h, h + 2), GRUResetBefore(h + 2, h)]),
 }
-RECURRENCES: dict[str, Make] = {**CELLS, **VARIANTS}
+RECURRENCES: dict[str, Make] = {**CELLS, **WITH_MORE, **VARIANTS}
 SIZES = [(1, 1, 1, 1), (4, 3, 2, 3), (5, 2, 7, 65)]  # T, B, X, H
 
 everything = pytest.mark.parametrize("make", RECURRENCES.values(), ids=RECURRENCES.keys())
@@ -31,8 +54,9 @@ at_all_sizes = pytest.mark.parametrize("sizes", SIZES, ids=str)
 
 
 def test_the_sweep_is_complete() -> None:
-    assert len(RECURRENCES) == len(CELLS) + 4
-    assert {"elman", "lstm", "gru", "gru-reset-before"} <= set(CELLS)
+    assert len(CELLS) == 28
+    assert len(RECURRENCES) == 28 + 8
+    assert set(WITH_MORE) <= set(CELLS)
     assert {size[3] for size in SIZES} == {1, 3, 65}
 
 
@@ -218,12 +242,34 @@ def test_double_backward_works_by_the_definition(make: Make, monkeypatch: pytest
 @everything
 def test_exchanging_the_parts_of_a_state_changes_the_answer(make: Make) -> None:
     recurrence, x, state = drawn(make, 1, 3, 2, 3)
-    if not isinstance(state, MemoryState):
-        assert len(flat(state)) != 2, "a state of two parts that this law does not know"
+    if not isinstance(recurrence, Cell):
         return
     outputs, _ = recurrence.scan(x, state)
-    exchanged, _ = recurrence.scan(x, MemoryState(h=state.c, c=state.h))
-    assert ((outputs - exchanged).abs() > 1e-3).all()
+    for one, other in combinations(state._fields, 2):
+        first, second = getattr(state, one), getattr(state, other)
+        if first.shape == second.shape:
+            exchanged, _ = recurrence.scan(x, state._replace(**{one: second, other: first}))
+            assert ((outputs - exchanged).abs().amax(-1) > 1e-3).all(), f"{one} and {other}"
+
+
+@everything
+def test_a_step_is_traced_for_any_batch(make: Make) -> None:
+    """No operation in place, no decision by value and no size of the batch stand in ``advance``."""
+    recurrence, x, state = drawn(make, 1, 3, 2, 3)
+    if not isinstance(recurrence, Cell):
+        return
+
+    def step(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return recurrence.advance(x, state)
+
+    traced = make_fx(step)(recurrence.project(x[0]), state)
+    _, x, state = drawn(make, 1, 5, 2, 3)
+    given = recurrence.project(4 * x[0]), states.transform(lambda leaf: -3 * leaf, state)
+    output, new = traced(*given)
+    expected, after = recurrence.advance(*given)
+    assert torch.equal(output, expected)
+    assert all(torch.equal(a, b) for a, b in zip(flat(new), flat(after), strict=True))
+    assert not [node for node in traced.graph.nodes if "_." in str(node.target)], "an operation in place"
 
 
 @everything
@@ -260,6 +306,8 @@ def drawn(
     state = states.transform(
         lambda leaf: torch.randn(leaf.shape, dtype=dtype) * 0.7, recurrence.initial_state(batch)
     )
+    if hasattr(state, "n"):  # a normaliser is a sum of positive numbers
+        state = state._replace(n=state.n.abs() + 0.5)
     return recurrence, x, state
 
 
