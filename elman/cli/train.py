@@ -166,6 +166,7 @@ def _own_text(data: str, changes: dict[str, Any]) -> "Recipe":
     counted = changes.get("model.kind") == "counted"
     kind = "counted" if counted else "recurrent"
     tables: dict[str, Any] = {"name": name, "data": where, "text": text, "model": {"kind": kind}}
-    return recipes.with_changes(
-        recipes.from_tables(tables, name), changes if counted else {**RECURRENT, **changes}
-    )
+    usual = {} if counted else dict(RECURRENT)
+    if changes.get("model.layers") == 1:
+        usual.pop("model.dropout_between", None)  # there is nothing between
+    return recipes.with_changes(recipes.from_tables(tables, name), {**usual, **changes})
