@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from elman.cli import options
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from elman.measures.perplexity import Perplexity
+    from elman.run import Run
 
 SUMMARY = """\
 Reads a text as one stream, from its first token to its last, and says how well the model of RUN predicted it.
@@ -21,7 +24,7 @@ EXAMPLE = """\
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that `elman train` wrote")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--split", help="train, valid or test of the run's own text (default: test)")
+    which.add_argument("--split", help="train, valid or test (default; valid where there is none)")
     which.add_argument("--data", type=Path, metavar="FILE", help="all of another text")
     parser.add_argument(
         "--chunk", type=options.positive, metavar="T", help="steps read at once; the result is the same"
@@ -37,14 +40,27 @@ def run(args: argparse.Namespace) -> None:
 
     options.set_threads(args)
     loaded = elman.load(args.folder, args.device)
-    cost = loaded.evaluate(args.split or "test", args.data, data_dir=args.data_dir, chunk=args.chunk or CHUNK)
-    found = measures(cost, loaded.recipe.text.unit)
+    read, ids = _text(loaded, args)
+    found = measures(loaded.evaluate_ids(ids, chunk=args.chunk or CHUNK), loaded.recipe.text.unit)
     if args.json:
         options.print_json(found)
-    else:
-        for name, value in found.items():
-            said = f"{value:,}" if name == "tokens" else f"{value:,.4f}"
-            print(f"{name.replace('_', ' '):<18}  {said}")
+        return
+    print(f"{'text':<18}  {read}")
+    for name, value in found.items():
+        said = f"{value:,}" if name == "tokens" else f"{value:,.4f}"
+        print(f"{name.replace('_', ' '):<18}  {said}")
+
+
+def _text(loaded: "Run", args: argparse.Namespace) -> "tuple[str, np.ndarray]":
+    """What is read, in words, and its ids."""
+    from elman.corpora import open_corpus
+
+    if args.data is not None:
+        return str(args.data), loaded.ids("", args.data)
+    recipe = loaded.recipe
+    corpus = open_corpus(recipe.corpus, recipe.text, args.data_dir, loaded.vocabulary)
+    split = args.split or ("test" if "test" in corpus.sources else "valid")
+    return f"{split} of {corpus.name}", corpus.split(split)
 
 
 def measures(cost: "Perplexity", unit: str) -> dict[str, float]:

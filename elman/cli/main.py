@@ -9,6 +9,7 @@ is imported, so that ``--help`` answers before torch could be loaded.
 import argparse
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,9 @@ class Verb(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. ``arguments``: those of the process where left out."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # texts are UTF-8, in and out, whatever the locale
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         try:
             _dispatch(given)

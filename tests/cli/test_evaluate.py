@@ -32,6 +32,19 @@ def test_split_and_data_choose_the_text(elman: Callable[..., Said], folder: Path
     assert split != json.loads(elman("evaluate", folder / "characters", "--json").out)
 
 
+def test_without_a_test_text_the_validation_text_is_read(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path
+) -> None:
+    words = ("--model", "counted", "--order", 2, "--set", "text.shares=[0.9, 0.1, 0]")
+    assert elman("train", "--data", folder / "text.txt", "--out", tmp_path / "run", *words).status == 0
+    found = json.loads(elman("evaluate", tmp_path / "run", "--json").out)
+    assert found == json.loads(elman("evaluate", tmp_path / "run", "--split", "valid", "--json").out)
+    assert (
+        "It has train, valid"
+        in refused(elman("evaluate", tmp_path / "run", "--split", "test"), "CorpusError")[1]
+    )
+
+
 def test_the_result_does_not_depend_on_the_chunk(elman: Callable[..., Said], folder: Path) -> None:
     found = [
         json.loads(elman("evaluate", folder / "words", "--chunk", chunk, "--json").out)["nats_per_token"]
@@ -58,6 +71,7 @@ def test_the_lines_scores_add_up_to_it(
 def test_people_read_a_table(elman: Callable[..., Said], folder: Path) -> None:
     cost = package.load(folder / "characters").evaluate("test")
     lines = [line.rsplit("  ", 1) for line in elman("evaluate", folder / "characters").out.splitlines()]
+    assert lines.pop(0)[1] == f"test of {folder / 'text.txt'}"
     assert [name.strip() for name, _ in lines] == [
         "perplexity",
         "nats per token",

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import os
 import shlex
 import subprocess
 import sys
@@ -152,3 +153,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_refusals_print_nothing_on_stdout(elman: Callable[..., Said], tmp_path: Path) -> None:
     lines = refused(elman("evaluate", tmp_path / "absent"), "RunError")
     assert lines[1:] == ["There is no such folder.", "Give the folder that elman train wrote (its --out)."]
+
+
+def test_output_is_utf_8_whatever_the_locale() -> None:
+    done = subprocess.run(
+        [*ELMAN, "--help"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "usage: elman VERB …" in done.stdout.decode("utf-8")

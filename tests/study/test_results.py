@@ -1,6 +1,6 @@
 """The results file: rows are added and never lost, and the page is what the file says."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +58,7 @@ def test_what_stood_in_the_file_stays(tmp_path: Path) -> None:
 
 
 def test_a_row_has_the_keys_of_the_design_in_their_order() -> None:
+    assert sorted(results.KEYS) == sorted(field.name for field in fields(Result))
     keys = [line.split(" = ")[0] for line in results.to_toml(replace(ROW, test_sd=0.5)).splitlines()]
     assert keys == [
         *(
