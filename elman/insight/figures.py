@@ -48,9 +48,9 @@ class Flow(NamedTuple):
 
 
 class Label(NamedTuple):
-    """What is written at the right end of a line: ``height`` in shares of the axis."""
+    """What is written where a line leaves: ``place`` up the right side or along the bottom, 0 … 1."""
 
-    height: float
+    place: float
     text: str
     colour: str
 
@@ -102,7 +102,9 @@ def gradient_picture(flows: Sequence[Flow]) -> Picture:
         axes.set_yticks([10.0**e for e in exponents], [_share(e) for e in exponents])
         axes.yaxis.set_minor_locator(_matplotlib().ticker.NullLocator())
         trained = {flow.name for flow in flows if flow.trained}
+        last = max(len(flow.relative) for flow in flows) - 1
         ends: list[Label] = []
+        exits: list[tuple[float, Flow]] = []
         for flow in flows:
             colour, steps = _colour(flow.name), np.arange(len(flow.relative))
             shown = np.where(flow.relative > 0, flow.relative, LEAST_SHARE * 1e-3)
@@ -115,11 +117,12 @@ def gradient_picture(flows: Sequence[Flow]) -> Picture:
                 if height >= 0:
                     ends.append(Label(height, flow.name, colour))
                 else:
-                    _label_exit(axes, flow.name, shown, colour)
-        axes.set_xlim(0, max(len(flow.relative) for flow in flows) - 1)
+                    exits.append((_falls_below(shown, LEAST_SHARE) / last, flow))
+        axes.set_xlim(0, last)
         axes.set_xlabel("words back from the loss" if wide else "words back")
         _title(axes, "share of the gradient that is left", wide, pad=34)
         _label_ends(axes, ends)
+        _label_exits(axes, exits, top, last, gap=0.1 if wide else 0.18)
         handles = [
             axes.plot([], [], color=COLOURS["ink"], lw=1.6, dashes=(3, 2.2))[0],
             axes.plot([], [], color=COLOURS["ink"], lw=2.4)[0],
@@ -220,7 +223,7 @@ def _title(axes: "Axes", text: str, wide: bool, pad: float = 12) -> None:
 def _label_ends(axes: "Axes", labels: Sequence[Label], gap: float = 0.065) -> None:
     """Names lines at their right ends, moved apart where they would overlap."""
     ordered = sorted(labels)
-    heights = _apart([label.height for label in ordered], gap)
+    heights = _apart([label.place for label in ordered], gap)
     for height, label in zip(heights, ordered, strict=True):
         axes.annotate(
             label.text,
@@ -253,15 +256,36 @@ def _apart(heights: Sequence[float], gap: float) -> list[float]:
     return [min(max(height, 0.0), top) + place * gap for place, height in enumerate(level)]
 
 
-def _label_exit(axes: "Axes", name: str, shown: np.ndarray, colour: str) -> None:
-    """Names a line that leaves through the bottom, beside where it does."""
-    last = int(np.flatnonzero(shown < LEAST_SHARE)[0])
+def _falls_below(values: np.ndarray, level: float) -> float:
+    """Where a line that ends below ``level`` falls below it for good, in steps and parts of a step."""
+    logs = np.log(np.maximum(values, 1e-300)) - np.log(level)
+    before = int(np.flatnonzero(logs >= 0)[-1])
+    return before + float(logs[before] / (logs[before] - logs[before + 1]))
+
+
+def _label_exits(
+    axes: "Axes", exits: Sequence[tuple[float, Flow]], top: float, last: int, gap: float
+) -> None:
+    """Names lines that leave through the bottom: the first on its left, the others on their right."""
+    ordered = sorted(exits, key=lambda leaving: leaving[0])
+    for _, flow in ordered[:1]:  # where it is when it passes the top of the letters
+        beside = _falls_below(flow.relative, LEAST_SHARE * (top / LEAST_SHARE) ** 0.08)
+        _label_exit(axes, beside / last, flow, "right")
+    places = _apart([place for place, _ in ordered[1:]], gap)
+    for place, (_, flow) in zip(places, ordered[1:], strict=True):
+        _label_exit(axes, place, flow, "left")
+
+
+def _label_exit(axes: "Axes", place: float, flow: Flow, align: str) -> None:
+    """Writes the name just above the bottom; ``align``: which end of it is at ``place``."""
     axes.annotate(
-        name,
-        (last, LEAST_SHARE),
-        xytext=(6, 14),
+        flow.name,
+        (place, 0),
+        xycoords="axes fraction",
+        xytext=(7 if align == "left" else -7, 9),
         textcoords="offset points",
-        color=colour,
+        ha=align,
+        color=_colour(flow.name),
         fontweight="bold",
     )
 
