@@ -58,7 +58,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-minutes", type=options.positive_float, metavar="M", help="stop after so long")
     group = parser.add_argument_group("recipe")
     for name, (key, kind, help_text) in SHORT.items():
-        group.add_argument(f"--{name}", type=kind, dest=key, help=f"{help_text}; short for --set {key}=…")
+        said = f"{help_text}; short for --set {key}=…"
+        group.add_argument(
+            f"--{name}", type=kind, dest=key, metavar="N" if kind is int else "NAME", help=said
+        )
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any key of a recipe")
     options.add_machine(parser)
     options.add_data_dir(parser)
