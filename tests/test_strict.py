@@ -83,6 +83,10 @@ def test_a_missing_key_is_named_with_its_type() -> None:
     assert read({}) == (None, ["example.path is missing; it is a text in quotes."])
 
 
+def test_true_is_no_number() -> None:
+    assert read({"path": "a", "rate": True})[1] == ["example.rate must be a number; it is true."]
+
+
 def test_numbers_must_be_finite() -> None:
     _, problems = read({"path": "a", "rate": float("nan"), "limit": float("inf")})
     assert problems == [

@@ -5,9 +5,12 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import elman as package
+from elman.measures.perplexity import Perplexity
+from elman.run import Run
 from tests.cli.conftest import Said, refused
 
 
@@ -45,11 +48,21 @@ def test_without_a_test_text_the_validation_text_is_read(
     )
 
 
-def test_the_result_does_not_depend_on_the_chunk(elman: Callable[..., Said], folder: Path) -> None:
+def test_the_result_does_not_depend_on_the_chunk(
+    elman: Callable[..., Said], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, evaluate_ids = [], Run.evaluate_ids
+
+    def spy(run: Run, ids: np.ndarray, *, chunk: int) -> Perplexity:
+        asked.append(chunk)
+        return evaluate_ids(run, ids, chunk=chunk)
+
+    monkeypatch.setattr(Run, "evaluate_ids", spy)
     found = [
         json.loads(elman("evaluate", folder / "words", "--chunk", chunk, "--json").out)["nats_per_token"]
         for chunk in (1, 7, 5000)
     ]
+    assert asked == [1, 7, 5000]
     assert found == pytest.approx([found[0]] * 3, rel=1e-6)
 
 

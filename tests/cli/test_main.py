@@ -137,7 +137,7 @@ def test_output_to_a_full_disk_is_one_error() -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    much = "lambda given: print('x' * 10**6)"
+    much = "lambda given: [print('x' * 70) for _ in range(10**4)]"
     code = f"import sys, elman.cli.main as m; m._dispatch = {much}; sys.exit(m.main([]))"
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -56,6 +56,16 @@ def test_a_recipe_file_is_trained_and_summed_up(
     assert f"Next: elman generate {out}" in again.out
 
 
+def test_a_published_corpus_is_read_as_it_usually_is(
+    elman: Callable[..., Said], data: Path, tmp_path: Path
+) -> None:
+    words = ("--data", "tinyshakespeare", "--data-dir", data, "--model", "counted", "--order", 1)
+    assert elman("train", *words, "--out", tmp_path / "run").status == 0
+    recipe = read(tmp_path / "run/recipe.toml")
+    assert (recipe.name, recipe.corpus) == ("tinyshakespeare", "tinyshakespeare")
+    assert (recipe.text.unit, recipe.text.shares) == ("characters", (0.95, 0.05, 0.0))
+
+
 def test_resume_begins_where_there_is_nothing_yet(
     elman: Callable[..., Said], tmp_path: Path, folder: Path
 ) -> None:

@@ -43,6 +43,15 @@ def test_a_training_is_left_whole_and_says_what_the_run_says(text: Path, tmp_pat
     assert trained.tokens_per_second * trained.seconds == pytest.approx(2 * 0.8 * words, rel=0.02)
 
 
+def test_what_is_evaluated_are_the_best_weights_not_the_last(text: Path, tmp_path: Path) -> None:
+    wild = {"train.learning_rate": 0.3, "train.epochs": 6}
+    trained = begin(with_changes(recipe_for(text, RECURRENT), wild), tmp_path / "run", CPU, Silent())
+    events = [json.loads(line) for line in trained.folder.journal.read_text().splitlines()]
+    evaluated = [event["nats_per_token"] for event in events if event["event"] == "evaluation"]
+    assert evaluated[-1] > min(evaluated) + 0.01
+    assert trained.valid.nats_per_token == pytest.approx(min(evaluated), rel=1e-6)
+
+
 def test_a_counted_model_goes_the_same_way(text: Path, tmp_path: Path) -> None:
     trained = begin(recipe_for(text, COUNTED), tmp_path / "run", CPU, Silent())
     run = elman.load(tmp_path / "run")
@@ -100,6 +109,9 @@ def test_a_run_goes_on_only_with_its_own_recipe(text: Path, tmp_path: Path) -> N
         "  It was begun with another: model.hidden_size is 8, not 9; train.clip_norm is absent, not 1.5.\n"
         f"  Go on with its own (elman train --resume --out {run}), or name another folder with --out."
     )
+    elsewhere = recipe_for(write_text(tmp_path / "other.txt"), RECURRENT)
+    with pytest.raises(RunError, match=r"corpus is .*text\.txt, not .*other\.txt"):
+        resume(run, elsewhere, CPU, Silent())
     with pytest.raises(RunError, match="That folder is not empty"):
         begin(recipe, run, CPU, Silent())
 
