@@ -136,16 +136,17 @@ def test_output_to_a_full_disk_is_one_error() -> None:
     assert done.stderr.count("\n") == 3
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    much = "lambda given: [print('x' * 70) for _ in range(10**4)]"
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_a_reader_that_goes_away_is_no_error(lines: int) -> None:
+    much = f"lambda given: [sys.stdin.read(), *(print('x' * 70) for _ in range({lines}))]"
     code = f"import sys, elman.cli.main as m; m._dispatch = {much}; sys.exit(m.main([]))"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as running:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, **pipes) as running:
+        assert running.stdin is not None
         assert running.stdout is not None
         assert running.stderr is not None
-        running.stdout.read(10)
         running.stdout.close()
+        running.stdin.close()
         assert running.stderr.read() == b""
         assert running.wait() == 141
 
