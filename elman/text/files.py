@@ -6,6 +6,7 @@ What is read: UTF-8, plain, ``.gz`` or ``.xz`` by the suffix. A byte order mark 
 
 import codecs
 import difflib
+import glob
 import gzip
 import io
 import lzma
@@ -142,8 +143,22 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
+def is_utf8(path: Path | str) -> bool:
+    """Whether a path can be written in a text; where it cannot, safetensors cannot open it either."""
+    return not any("\udc80" <= character <= "\udcff" for character in str(path))
+
+
+def forget_leftovers(path: Path) -> None:
+    """Deletes what was on its way to ``path`` when its writer was killed. Only for who alone writes there."""
+    for each in path.parent.glob(f".{glob.escape(path.name[:100])}.????????"):
+        each.unlink(missing_ok=True)
+
+
 class AtomicFile:
-    """``with AtomicFile(path) as file``: a binary file that appears at ``path`` only when all went well."""
+    """``with AtomicFile(path) as file``: a binary file that appears at ``path`` only when all went well.
+
+    Until then it is ``.NAME.XXXXXXXX`` in the same folder; ``kill -9`` leaves that: :func:`forget_leftovers`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

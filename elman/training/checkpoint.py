@@ -71,7 +71,10 @@ def restore(
             tensorfile.put_weights(model, tensorfile.read(folder.initial)[0], folder.initial)
         return None, Place(setting=setting)
     tensors, words = tensorfile.read(folder.last)
-    place = Place(**json.loads(words["place"]))
+    try:
+        place = Place(**json.loads(words["place"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
     if place.setting != setting:
         raise RunError(
             f"The training of {folder.path} was to be resumed with {setting}.",
@@ -80,11 +83,14 @@ def restore(
         )
     tensorfile.put_weights(model, tensorfile.without_loop(tensors), folder.last)
     loop = {name.removeprefix(LOOP): tensor for name, tensor in tensors.items() if name.startswith(LOOP)}
-    _put_optimizer(optimizer, loop)
-    torch.set_rng_state(loop["random/cpu"])
-    if _on_gpu(model) and "random/cuda" in loop:
-        torch.cuda.set_rng_state(loop["random/cuda"])
-    return (states.restore(model.start(batch), loop) if place.piece else None), place
+    try:
+        _put_optimizer(optimizer, loop)
+        torch.set_rng_state(loop["random/cpu"])
+        if _on_gpu(model) and "random/cuda" in loop:
+            torch.cuda.set_rng_state(loop["random/cuda"])
+        return (states.restore(model.start(batch), loop) if place.piece else None), place
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise _damaged(folder, error) from error
 
 
 def step_of(folder: RunFolder) -> int:
@@ -105,6 +111,14 @@ def write_weights(folder: RunFolder, tensors: Mapping[str, Tensor], words: Mappi
     """Writes best.safetensors from named tensors, with ``words`` in its header."""
     with saving(folder.best):
         write_atomically(folder.best, tensorfile.to_bytes(tensors, {"format": str(FORMAT), **words}))
+
+
+def _damaged(folder: RunFolder, error: Exception) -> RunError:
+    return RunError(
+        f"The training of {folder.path} was to be resumed.",
+        f"Its {folder.last.name} is damaged, or from another version of Elman: {error!r}.",
+        "Copy it again from where it was trained, or train anew with another --out.",
+    )
 
 
 def _put_optimizer(optimizer: Optimizer, loop: dict[str, Tensor]) -> None:

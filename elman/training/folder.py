@@ -18,11 +18,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from elman.errors import RunError
-from elman.text.files import write_atomically
+from elman.text.files import forget_leftovers, is_utf8, write_atomically
 from elman.text.vocabulary import Vocabulary
 from elman.training import machine, tensorfile
 
@@ -79,6 +80,16 @@ class RunFolder:
     def weights_exist(self) -> bool:
         return self.best.exists() or self.last.exists()
 
+    @property
+    def precision(self) -> str:
+        """The numbers that the run was begun in, such as "float32"."""
+        return str(_told(self.machine).get("precision", "float32"))
+
+    def sweep(self) -> None:
+        """Deletes the halves of files that a killed training left. Only for the training that goes on."""
+        for path in (self.last, self.best):
+            forget_leftovers(path)
+
     def remove(self) -> None:
         """Takes back :meth:`create`, where nothing was learnt yet."""
         for path in (self.machine, self.initial, self.recipe, self.vocabulary, self.journal):
@@ -100,17 +111,21 @@ class RunFolder:
         """Begins a run in ``path``, a new or empty folder. ``recipe`` is the text of recipe.toml.
 
         ``initial`` are weights to begin from, by name. Raises :class:`RunError` where something is there
-        already, or nothing can be written.
+        already, or nothing can be written; then nothing is left behind.
         """
         folder = cls(path)
         cls.require_new(path)
         with saving(path):
             path.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder.recipe, recipe)
-            vocabulary.save(folder.vocabulary)
-            if initial is not None:
-                write_atomically(folder.initial, tensorfile.to_bytes(initial, {"format": str(FORMAT)}))
-            write_atomically(folder.machine, machine.describe(FORMAT, device, precision))
+            try:
+                write_atomically(folder.recipe, recipe)
+                vocabulary.save(folder.vocabulary)
+                if initial is not None:
+                    write_atomically(folder.initial, tensorfile.to_bytes(initial, {"format": str(FORMAT)}))
+                write_atomically(folder.machine, machine.describe(FORMAT, device, precision))
+            except BaseException:  # Ctrl-C too: half a beginning could neither go on nor be begun again
+                folder.remove()
+                raise
         return folder
 
     @staticmethod
@@ -121,6 +136,12 @@ class RunFolder:
                 f"A new run was to be written to {path}.",
                 "That folder is not empty." if path.is_dir() else "That is a file.",
                 "Go on with it by --resume, or give the new run another folder with --out.",
+            )
+        if not is_utf8(path):
+            raise RunError(
+                f"A new run was to be written to {path}.",
+                "That path has bytes that are not UTF-8; weights cannot be written there.",
+                "Give the new run another folder with --out.",
             )
 
     @classmethod
@@ -140,7 +161,7 @@ class RunFolder:
                     f"{file.name} is missing: this is no run folder, or its beginning was cut short.",
                     "Give the folder that elman train wrote, or delete this one and train again.",
                 )
-        found = _format(folder.machine)
+        found = _told(folder.machine).get("format")
         if found != FORMAT:
             raise RunError(
                 f"The run {path} was to be opened.",
@@ -150,9 +171,9 @@ class RunFolder:
         return folder
 
 
-def _format(machine_file: Path) -> object:
+def _told(machine_file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(machine_file.read_text(encoding="utf-8")).get("format")
+        return tomllib.loads(machine_file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RunError(
             f"The run {machine_file.parent} was to be opened.",

@@ -11,32 +11,44 @@
 had never stopped: lines that the last checkpoint does not know are cut off and written again.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from elman.errors import RunError
 from elman.training.folder import saving
 
+try:
+    import fcntl
+except ImportError:  # Windows: two trainings in one folder are not noticed there
+    fcntl = None  # type: ignore[assignment]
+
 
 class Journal:
-    """Writes a journal from byte ``length`` on; what stood after it is cut off."""
+    """Writes a journal from byte ``length`` on; what stood after it is cut off.
+
+    As long as it is open it is locked: a second training in the same folder gets a :class:`RunError`.
+    """
 
     def __init__(self, path: Path, length: int) -> None:
         self._path = path
         with saving(path):
             path.touch()
+            self._file = path.open("r+b")
+            _lock(self._file, path)
             found = path.stat().st_size
             if found < length:
+                self._file.close()
                 raise RunError(
                     f"The journal {path} was to be continued from byte {length}.",
                     f"It has only {found} bytes: it was cut short after the last checkpoint.",
                     "Restore that file, or train anew with another --out.",
                 )
-            self._file = path.open("r+b")
             self._file.truncate(length)
             self._file.seek(length)
 
@@ -58,7 +70,29 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
+
+    def close(self) -> None:
+        with suppress(OSError):  # a line that a full disk refused was told of by write(), and is lost
+            self._file.close()
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Locks a file as long as it is open and its process lives, where the system can."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise RunError(
+            f"The run {path.parent} was to be trained.",
+            "Another process is training it now.",
+            "Wait until that one ends or stop it, or give this training another folder with --out.",
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system without locks
+            raise
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

@@ -134,6 +134,7 @@ class _Loop:
         )
         self.state, self.at = checkpoint.restore(folder, self.model, self.optimizer, options.batch, setting)
         self.journal = Journal(folder.journal, self.at.journal_bytes)
+        folder.sweep()
         self.began = time.monotonic() - self.at.seconds
         self.gradient_norm: float | None = None
         self.journal_every = max(1, len(streams) // JOURNAL_LINES_PER_EPOCH)
@@ -271,7 +272,7 @@ class _Loop:
 
     def close(self) -> None:
         self.progress.end()
-        self.journal.__exit__(None, None, None)
+        self.journal.close()
 
     def _divergence(self, step: int, what: str, value: float) -> DivergenceError:
         at, before, rate = self.at, self.gradient_norm, self.optimizer.param_groups[0]["lr"]

@@ -252,3 +252,25 @@ def test_no_space_for_a_new_run_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match="The system refused: No space left on device"):
         trainee.new_folder(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'"place"', b'"plbce"'),
+        (b"best_step", b"best_stdp"),
+        (b"loop/random/cpu", b"loop/random/cqu"),
+    ],
+)
+def test_a_damaged_header_is_said_in_three_lines(was: bytes, becomes: bytes, tmp_path: Path) -> None:
+    folder = trainee.new_folder(tmp_path / "run")
+    trainee.run(folder)
+    data = folder.last.read_bytes()
+    assert was in data
+    folder.last.write_bytes(data.replace(was, becomes))
+    with pytest.raises(RunError) as caught:
+        trainee.run(folder)
+    first, second, third = str(caught.value).splitlines()
+    assert first == f"The training of {folder.path} was to be resumed."
+    assert second.startswith("  Its last.safetensors is damaged, or from another version of Elman: ")
+    assert third == "  Copy it again from where it was trained, or train anew with another --out."

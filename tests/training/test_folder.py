@@ -1,3 +1,5 @@
+import errno
+import os
 import tomllib
 from pathlib import Path
 
@@ -82,3 +84,32 @@ def test_a_run_that_learnt_nothing_is_taken_back_without_what_else_is_there(tmp_
     (folder.path / "notes").touch()
     folder.remove()
     assert [path.name for path in folder.path.iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize("problem", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_beginning_that_is_cut_short_leaves_nothing(
+    problem: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise problem
+
+    monkeypatch.setattr("elman.training.machine.describe", refuse)
+    with pytest.raises((KeyboardInterrupt, RunError)):
+        trainee.new_folder(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_halves_of_files_that_a_killed_training_left_are_swept(tmp_path: Path) -> None:
+    folder = trainee.new_folder(tmp_path / "run")
+    before = set(folder.path.iterdir())
+    for name in (".last.safetensors.abcd1234", ".best.safetensors.x_y_z_12"):
+        (folder.path / name).write_bytes(b"half")
+    (folder.path / ".last.safetensors.kept").touch()
+    folder.sweep()
+    assert set(folder.path.iterdir()) == before | {folder.path / ".last.safetensors.kept"}
+
+
+def test_a_path_that_safetensors_cannot_open_is_refused_at_the_beginning(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="bytes that are not UTF-8"):
+        trainee.new_folder(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert list(tmp_path.iterdir()) == []

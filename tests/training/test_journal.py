@@ -36,3 +36,28 @@ def test_a_journal_shorter_than_its_checkpoint_knows_is_not_padded(tmp_path: Pat
         "  Restore that file, or train anew with another --out.",
     ]
     assert path.read_text() == "{}\n"
+
+
+def test_two_trainings_cannot_write_one_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path, 0) as journal:
+        journal.write("start", {})
+        with pytest.raises(RunError) as caught:
+            Journal(path, 0)
+        assert str(caught.value).splitlines() == [
+            f"The run {tmp_path} was to be trained.",
+            "  Another process is training it now.",
+            "  Wait until that one ends or stop it, or give this training another folder with --out.",
+        ]
+    assert list(read(path)) == [{"event": "start"}]
+    Journal(path, 0).close()
+
+
+def test_a_full_disk_is_told_of_once_by_the_write(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    journal = Journal(tmp_path / "journal.jsonl", 0)
+    journal._file = Path("/dev/full").open("r+b")  # noqa: SIM115
+    with pytest.raises(RunError, match="No space left on device"):
+        journal.write("start", {})
+    journal.close()  # what still waits to be written is refused again
