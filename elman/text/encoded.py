@@ -3,11 +3,12 @@
 import hashlib
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from elman.errors import CorpusError
+from elman.errors import CorpusError, TextError, TokenError
 from elman.text.config import TextOptions
 from elman.text.files import AtomicFile
 from elman.text.sources import Source
@@ -44,7 +45,8 @@ def vocabulary_once(source: Source, tokeniser: Tokeniser, options: TextOptions, 
     path = cache / f"{_key(source.identity, repr(tokeniser), asked)}.vocabulary.json"
     if path.is_file():
         _mark_used(path)
-        return Vocabulary.load(path)
+        with suppress(TextError, TokenError):  # it was damaged: mended by writing it, like the ids
+            return Vocabulary.load(path)
     vocabulary = Vocabulary.build(tokeniser.count(source), options)
     try:
         vocabulary.save(path)
@@ -92,15 +94,18 @@ def _header(kind: np.dtype, length: int) -> bytes:
 
 
 def _mark_used(path: Path) -> None:
-    if os.access(path, os.W_OK):
+    with suppress(OSError):  # not ours to mark, or just deleted
         os.utime(path)
 
 
 def _forget_unused(cache: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 86_400
-    for path in [*cache.glob("*.npy"), *cache.glob("*.vocabulary.json")]:
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+    """Deletes old ids and vocabularies, and the halves of files whose writer was killed a day ago."""
+    now = time.time()
+    for pattern, days in (("*.npy", KEPT_DAYS), ("*.vocabulary.json", KEPT_DAYS), (".*.????????", 1)):
+        for path in cache.glob(pattern):
+            with suppress(FileNotFoundError):  # another process does the same
+                if path.stat().st_mtime < now - days * 86_400:
+                    path.unlink()
 
 
 def _unwritable(cache: Path, reason: str) -> CorpusError:

@@ -133,3 +133,29 @@ def test_what_was_long_unused_is_forgotten(text: TextFile, tmp_path: Path) -> No
     encode_once(text, Characters(), Vocabulary(["b", "c", "a", "\n"]), cache)
     assert old not in cache.iterdir()
     assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xff", b'{"tokens": []}'])
+def test_a_damaged_vocabulary_in_the_cache_is_made_again(damage: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("a b a\n")
+    made = vocabulary_once(TextFile(path), Words(), TextOptions(), tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage)
+    assert vocabulary_once(TextFile(path), Words(), TextOptions(), tmp_path / "cache") == made
+    assert kept.read_bytes() == whole
+
+
+def test_what_killed_writers_left_is_forgotten_after_a_day(tmp_path: Path) -> None:
+    path, cache = tmp_path / "text.txt", tmp_path / "cache"
+    path.write_text("a b a\n")
+    cache.mkdir()
+    old, new = cache / ".0123.npy.abcdefgh", cache / ".4567.npy.abcdefgh"
+    for each, days in ((old, 2), (new, 0.5)):
+        each.write_bytes(b"half")
+        os.utime(each, (time.time() - days * 86_400,) * 2)
+    vocabulary = Vocabulary(["a", "b", "<eos>"], end="<eos>")
+    encode_once(TextFile(path), Words(), vocabulary, cache)
+    assert not old.exists()
+    assert new.exists()
