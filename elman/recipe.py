@@ -26,6 +26,7 @@ from elman.models.language_model import RecurrentOptions
 from elman.ngrams.config import CountedOptions
 from elman.strict import nearest, read_table, to_table, write_tables, written
 from elman.text.config import TextOptions
+from elman.text.files import is_utf8
 from elman.training.options import TrainingOptions
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -80,6 +81,8 @@ class Data:
     def problems(self) -> list[str]:
         if (self.corpus is None) == (self.path is None):
             return ["data.corpus or data.path: exactly one of the two must be there."]
+        if self.path is not None and not is_utf8(self.path):
+            return [f"data.path has bytes that are not UTF-8, {self.path!r}: rename that file or folder."]
         return []
 
 

@@ -1,5 +1,6 @@
 """Recipes: all mistakes at once, changes, scales, ablations, and writing as reading's inverse."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -240,3 +241,9 @@ def test_a_claim_is_checked() -> None:
         "  claim.test must be over 0; it is -1.0.",
         "  claim.tolerance must be 0 or more; it is -2.0.",
     ]
+
+
+def test_a_path_that_is_not_utf8_is_a_mistake_before_anything_is_read() -> None:
+    tables = {"data": {"path": os.fsdecode(b"caf\xe9")}, "model": {"kind": "counted"}}
+    with pytest.raises(RecipeError, match=r"data\.path has bytes that are not UTF-8"):
+        recipes.from_tables(tables, "own")

@@ -38,7 +38,9 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """For verbs that train: also the precision."""
     add_device(parser)
-    parser.add_argument("--precision", default="float32", help="float32 (default), float64 or bfloat16")
+    parser.add_argument(
+        "--precision", help="float32 (default; with --resume the run's own), float64 or bfloat16"
+    )
 
 
 def set_threads(args: argparse.Namespace) -> None:

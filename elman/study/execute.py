@@ -1,6 +1,6 @@
 """A recipe carried out: its text opened, its model trained or counted, everything left in a run folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from elman.models.language_model import RecurrentLanguageModel
 from elman.ngrams import CountedModel, CountedOptions
 from elman.protocols import LanguageModel
 from elman.recipe import Recipe, read, to_tables, to_toml
-from elman.text import Vocabulary
+from elman.text import TextOptions, Vocabulary
 from elman.training import precision, tensorfile
 from elman.training.counted import count
 from elman.training.folder import RunFolder
@@ -42,11 +42,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a recipe is carried out: what may differ between two runs of the same recipe."""
+    """Where a recipe is carried out: what may differ between two runs of the same recipe.
+
+    ``precision``: None is float32 for a new run, and its own for one that goes on.
+    """
 
     data_dir: Path | None = None
     device: str = "auto"
-    precision: str = "float32"
+    precision: str | None = None
     max_minutes: float | None = None
 
 
@@ -79,10 +82,16 @@ def begin(
             "It is made of counts, not of weights that go on from others.",
             "Leave --from out.",
         )
+    recipe = _at_home(recipe)
     before = None if start is None else RunFolder.open(start)
-    vocabulary = None if before is None else Vocabulary.load(before.vocabulary)
+    vocabulary = None
+    if before is not None:
+        recipe = _with_the_tokens_of(before, recipe)
+        vocabulary = Vocabulary.load(before.vocabulary)
     corpus = open_corpus(recipe.corpus, recipe.text, setting.data_dir, vocabulary)
-    numbers = precision.choose(setting.precision, setting.device)
+    for split in corpus.sources:  # a token without an id is met now, not after the training
+        corpus.split(split)
+    numbers = precision.choose(setting.precision or "float32", setting.device)
     folder = RunFolder.create(
         out,
         to_toml(recipe),
@@ -92,7 +101,7 @@ def begin(
         initial=None if before is None else tensorfile.read_weights(before.weights),
     )
     try:
-        return _carry_out(recipe, folder, corpus, setting, progress)
+        return _carry_out(recipe, folder, corpus, replace(setting, precision=numbers.name), progress)
     except BaseException:
         if not folder.weights_exist():
             folder.remove()
@@ -107,7 +116,8 @@ def resume(out: Path, recipe: Recipe | None, setting: Setting, progress: Progres
     folder = RunFolder.open(out)
     own = read(folder.recipe)
     if recipe is not None:
-        _require_same(folder, own, recipe)
+        _require_same(folder, own, _at_home(recipe))
+    setting = replace(setting, precision=setting.precision or folder.precision)
     vocabulary = Vocabulary.load(folder.vocabulary)
     corpus = open_corpus(own.corpus, own.text, setting.data_dir, vocabulary)
     return _carry_out(own, folder, corpus, setting, progress)
@@ -135,7 +145,7 @@ def _carry_out(
             folder,
             max_minutes=setting.max_minutes,
             device=setting.device,
-            precision=setting.precision,
+            precision=setting.precision or "float32",
             progress=progress,
         )
         parameters = model.parameter_count
@@ -150,6 +160,35 @@ def _carry_out(
         valid=evaluate(model, valid, vocabulary.start_id),
         test=_test(model, corpus),
     )
+
+
+def _at_home(recipe: Recipe) -> Recipe:
+    """The recipe with its text's path made absolute: a run is evaluated from any folder."""
+    if recipe.data is None or recipe.data.path is None:
+        return recipe
+    path = Path(recipe.data.path).expanduser().absolute()
+    return replace(recipe, data=replace(recipe.data, path=str(path)))
+
+
+def _with_the_tokens_of(before: RunFolder, recipe: Recipe) -> Recipe:
+    """The recipe with the vocabulary options of the run that it begins from, whose vocabulary it takes.
+
+    Raises :class:`RunError` where ``recipe`` asks for other tokens.
+    """
+    own, asked, usual = read(before.recipe).text, recipe.text, TextOptions()
+    unlike = [
+        f"text.{key} is {getattr(own, key)} there, {getattr(asked, key)} here"
+        for key in ("unit", "split", "lowercase", "vocabulary_size", "min_count")
+        if getattr(asked, key) != getattr(own, key)
+        and (key not in ("vocabulary_size", "min_count") or getattr(asked, key) != getattr(usual, key))
+    ]
+    if unlike:
+        raise RunError(
+            f"A training was to begin from the run {before.path}, whose vocabulary it takes.",
+            f"Its tokens are others: {'; '.join(unlike)}.",
+            "Ask for the same tokens, or leave --from out.",
+        )
+    return replace(recipe, text=replace(asked, vocabulary_size=own.vocabulary_size, min_count=own.min_count))
 
 
 def _test(model: LanguageModel, corpus: Corpus) -> Perplexity | None:

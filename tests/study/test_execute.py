@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import elman
 from elman import recipe as recipes
-from elman.errors import CorpusError, OptionError, RunError
+from elman.errors import CorpusError, OptionError, RunError, TokenError
 from elman.recipe import with_changes
 from elman.study.execute import Setting, Trained, begin, resume
 from elman.text import Vocabulary
@@ -157,3 +157,55 @@ def test_the_recipe_in_the_folder_is_complete(text: Path, tmp_path: Path) -> Non
     recipe = recipe_for(text, COUNTED)
     begin(recipe, tmp_path / "run", CPU, Silent())
     assert recipes.read(RunFolder.open(tmp_path / "run").recipe) == recipe
+
+
+def test_a_run_goes_on_in_its_own_precision(text: Path, tmp_path: Path) -> None:
+    recipe, double = recipe_for(text, RECURRENT), Setting(device="cpu", precision="float64")
+    whole = begin(recipe, tmp_path / "whole", double, Silent())
+    begin(recipe, tmp_path / "run", replace(double, max_minutes=1e-9), Silent())
+    assert same_weights(whole, resume(tmp_path / "run", None, CPU, Silent()))
+    assert {tensor.dtype for tensor in load_file(tmp_path / "run/best.safetensors").values()} == {
+        torch.float64
+    }
+
+
+def test_a_token_that_only_the_test_text_has_is_met_before_a_training_from_another_run(
+    tmp_path: Path,
+) -> None:
+    write_text(tmp_path / "train.txt")
+    write_text(tmp_path / "valid.txt", seed=5)
+    recipe = recipes.parse(f"[data]\npath = '{tmp_path}'\n[text]\nunit = 'characters'\n{RECURRENT}", "own")
+    begin(recipe, tmp_path / "first", CPU, Silent())
+    (tmp_path / "test.txt").write_text((tmp_path / "valid.txt").read_text() + "Z\n")
+    with pytest.raises(TokenError, match=r"The test part .* 'Z'"):
+        begin(recipe, tmp_path / "second", CPU, Silent(), tmp_path / "first")
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_run_begins_from_another_only_with_the_same_tokens(text: Path, tmp_path: Path) -> None:
+    cut = with_changes(recipe_for(text, RECURRENT), {"text.vocabulary_size": 9})
+    first = begin(cut, tmp_path / "first", CPU, Silent())
+    for changes, said in (
+        ({"text.unit": "characters"}, "text.unit is words there, characters here"),
+        ({"text.lowercase": True}, "text.lowercase is False there, True here"),
+        ({"text.vocabulary_size": 8}, "text.vocabulary_size is 9 there, 8 here"),
+    ):
+        with pytest.raises(RunError, match=said):
+            begin(with_changes(cut, changes), tmp_path / "second", CPU, Silent(), first.folder.path)
+        assert not (tmp_path / "second").exists()
+    usual = with_changes(cut, {"text.vocabulary_size": "none"})
+    second = begin(usual, tmp_path / "second", CPU, Silent(), first.folder.path)
+    assert elman.load(second.folder.path).recipe.text.vocabulary_size == 9
+
+
+def test_a_run_is_evaluated_from_any_folder(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.parse(f"[data]\npath = '{text.name}'\n{COUNTED}", "own")
+    monkeypatch.chdir(text.parent)
+    trained = begin(recipe, tmp_path / "run", CPU, Silent())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert elman.load(tmp_path / "run").evaluate("test") == trained.test
+    monkeypatch.chdir(text.parent)
+    assert resume(tmp_path / "run", recipe, CPU, Silent()).test == trained.test
