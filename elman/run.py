@@ -80,7 +80,9 @@ class Run:
         """The ids of a split of the run's corpus, or of all of the file ``data``."""
         if data is None:
             return open_corpus(self.recipe.corpus, self.recipe.text, data_dir, self.vocabulary).split(split)
-        blocks = list(self.tokeniser.encode_source(TextFile(Path(data)), self.vocabulary))
+        small = np.uint16 if len(self.vocabulary) <= 1 << 16 else np.int32
+        source = self.tokeniser.encode_source(TextFile(Path(data)), self.vocabulary)
+        blocks = [block.astype(small) for block in source]
         if sum(map(len, blocks)) == 0:
             raise OptionError(
                 f"{data} was to be evaluated.", "It has no tokens: all its lines are blank.", "Name another."
@@ -94,11 +96,11 @@ class Run:
         sum is that of the text's nats, negated. With ``independent`` each line starts a stream of its own.
         A line of words is its words and ``<eos>``; a line of characters is its characters and the line
         end — added where a line came without, unless the lines before came with theirs: then it is the
-        unfinished last line of a file.
+        unfinished last line of a file. Nothing is added for a model that knows no line end.
         """
         start = self.model.start(1), self.vocabulary.start_id
         state, last = start
-        ended = False
+        ended = "\n" not in self.vocabulary  # nor can it be added
         for line in lines:
             ended = ended or line.endswith("\n")
             whole = line if ended or self.recipe.text.unit == "words" else line + "\n"
@@ -150,7 +152,8 @@ class Run:
             greedy=greedy,
             seed=seed,
         )
-        pieces = self._pieces(ids, self.vocabulary.tokens[heard[-1]] if heard else None)
+        spaced = not heard or prompt[-1].isspace()  # no other space is set before the first word then
+        pieces = self._pieces(ids, None if spaced else self.vocabulary.tokens[heard[-1]])
         return pieces if stop is None else before(stop, pieces)
 
     def start(self) -> Prediction:
@@ -212,18 +215,27 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     cut short, in another format or not yet trained.
     """
     folder = RunFolder.open(Path(path))
-    recipe = recipes.parse(folder.recipe.read_text(encoding="utf-8"), folder.path.name)
+    recipe = recipes.read(folder.recipe)
     vocabulary = Vocabulary.load(folder.vocabulary)
     stored = tensorfile.read_weights(folder.weights)
     if isinstance(recipe.model, RecurrentOptions):
         model = build_model(recipe.model, vocabulary)
-        model.to(choose("float32", device).device, next(iter(stored.values())).dtype)
+        kinds = {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()}
+        model.to(choose("float32", device).device, next(iter(kinds), torch.float32))
         tensorfile.put_weights(model, stored, folder.weights)
         return Run(folder, recipe, vocabulary, model.eval())
+    asked = f"The run {folder.path} was to be opened."
     try:
         counted = CountedModel.from_arrays({name: tensor.numpy() for name, tensor in stored.items()})
     except ModelError as error:
-        raise RunError(f"The run {folder.path} was to be opened.", error.came, error.do) from error
+        raise RunError(asked, error.came, error.do) from error
+    if (counted.vocabulary_size, counted.end_id) != (len(vocabulary), vocabulary.end_id):
+        raise RunError(
+            asked,
+            f"Its model is over {counted.vocabulary_size:,} tokens, the end being {counted.end_id}; "
+            f"its vocabulary.json has {len(vocabulary):,}, the end being {vocabulary.end_id}.",
+            "Copy the run again from where it was trained, or train it again.",
+        )
     return Run(folder, recipe, vocabulary, counted)
 
 

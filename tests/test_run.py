@@ -1,6 +1,7 @@
 """What a loaded run does with text, for every kind of model and token."""
 
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 import elman
 from elman import recipe as recipes
 from elman.corpora import open_corpus
-from elman.errors import OptionError, RunError, TextError, TokenError
+from elman.errors import OptionError, RecipeError, RunError, TextError, TokenError
 from elman.run import Run, before, build_model
 from elman.training import journal, tensorfile
 from elman.training.counted import count
@@ -227,3 +228,59 @@ def test_importing_elman_imports_nothing_large() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = elman.lode  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("other", ["recurrent", "counted"])
+def test_weights_of_another_kind_of_model_are_refused(
+    other: str, trained: dict[tuple[str, str], Path], tmp_path: Path
+) -> None:
+    kind = "counted" if other == "recurrent" else "recurrent"
+    copy = shutil.copytree(trained["words", kind], tmp_path / "run")
+    shutil.copy(trained["words", other] / "best.safetensors", copy)
+    with pytest.raises(RunError):
+        elman.load(copy)
+
+
+def test_a_counted_model_beside_a_vocabulary_of_another_size_is_refused(
+    trained: dict[tuple[str, str], Path], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(trained["words", "counted"], tmp_path / "run")
+    lines = (copy / "vocabulary.json").read_text().split("\n")
+    del lines[4]
+    (copy / "vocabulary.json").write_text("\n".join(lines))
+    with pytest.raises(RunError) as caught:
+        elman.load(copy)
+    second = str(caught.value).splitlines()[1]
+    assert second.startswith("  Its model is over 11 tokens, the end being ")
+    assert "; its vocabulary.json has 10, the end being " in second
+
+
+def test_a_recipe_that_is_not_text_is_refused(trained: dict[tuple[str, str], Path], tmp_path: Path) -> None:
+    copy = shutil.copytree(trained["words", "counted"], tmp_path / "run")
+    (copy / "recipe.toml").write_bytes(b"\xbd\x00")
+    with pytest.raises(RecipeError, match="it is not UTF-8 text"):
+        elman.load(copy)
+
+
+def test_a_model_that_knows_no_line_end_scores_what_has_none(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abcab" * 60)
+    recipe = recipes.parse(
+        f'[data]\npath = "{tmp_path / "text.txt"}"\n[text]\nunit = "characters"\n[model]\nkind = "counted"\n'
+        'order = 2\nsmoothing = "witten-bell"\n',
+        "tiny",
+    )
+    corpus = open_corpus(recipe.corpus, recipe.text)
+    folder = RunFolder.create(tmp_path / "run", recipes.to_toml(recipe), corpus.vocabulary)
+    assert isinstance(recipe.model, recipes.CountedOptions)
+    count(corpus.train, corpus.valid, corpus.vocabulary, recipe.model, folder)
+    run = elman.load(tmp_path / "run")
+    assert sum(run.score(["abcab" * 60])) == pytest.approx(-run.evaluate(data=tmp_path / "text.txt").nats)
+    with pytest.raises(TokenError):
+        list(run.score(["ab\n"]))
+
+
+def test_after_a_prompt_that_ends_in_a_space_no_other_is_set(trained: dict[tuple[str, str], Path]) -> None:
+    run = elman.load(trained["words", "counted"])
+    plain = "".join(run.generate("the cat", 5, seed=3))
+    assert plain.startswith(" ")
+    assert "".join(run.generate("the cat ", 5, seed=3)) == plain[1:]

@@ -72,6 +72,12 @@ def generate_many(
             f"tokens is {tokens}, count is {count}; they must be at least 0 and 1.",
             "Ask for at least one text.",
         )
+    if seed is not None and not 0 <= seed <= seed + count - 1 < 2**63:
+        raise OptionError(
+            f"{count} texts were to be drawn from the seed {seed} on.",
+            "A seed is a whole number from 0 to 2^63 − 1.",
+            "Give another, such as 1.",
+        )
     generators = None if seed is None else [torch.Generator().manual_seed(seed + k) for k in range(count)]
     return _steps(
         model,

@@ -131,3 +131,15 @@ def test_values_out_of_range_are_refused_before_anything_is_read() -> None:
         "  Ask for at least one text."
     )
     assert model.steps == []
+
+
+@pytest.mark.parametrize(("seed", "count"), [(-1, 1), (2**63, 1), (2**63 - 1, 2), (10**30, 1)])
+def test_seeds_that_no_generator_takes(seed: int, count: int) -> None:
+    model = RecurrentLanguageModel(30, RecurrentOptions(hidden_size=8))
+    with pytest.raises(OptionError) as caught:
+        generate_many(model, [], 3, count=count, start_id=0, seed=seed)
+    assert str(caught.value).splitlines() == [
+        f"{count} texts were to be drawn from the seed {seed} on.",
+        "  A seed is a whole number from 0 to 2^63 − 1.",
+        "  Give another, such as 1.",
+    ]
