@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn, Protocol, cast
 
 import elman
@@ -56,6 +57,9 @@ class Verb(Protocol):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status. ``arguments``: those of the process where left out."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # it was closed (>&-): lest another file takes its number
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # texts are UTF-8, in and out, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
