@@ -158,7 +158,7 @@ def _members(corpus: Published, path: Path, wanted: set[str]) -> Iterator[tuple[
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError) as error:
         raise CorpusError(
             f"{corpus.name} was to be taken from {path}.",
-            f"It is not a folder, nor a whole tar or zip archive: {error}.",
+            f"It is not a folder, nor a whole tar or zip archive: {str(error).splitlines()[0].rstrip(':')}.",
             "Name the folder or archive that holds its files.",
         ) from None
 

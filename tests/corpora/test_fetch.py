@@ -161,6 +161,7 @@ def test_sources_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(CorpusError) as caught:
             fetch("small", tmp_path / "data", source=str(tmp_path / source))
         assert caught.value.came.startswith(came)
+        assert len(str(caught.value).splitlines()) == 3
     with pytest.raises(CorpusError, match="There is none of that name"):
         fetch("smal", tmp_path)
     with pytest.raises(CorpusError, match="It is made from the Python at hand, not fetched"):
