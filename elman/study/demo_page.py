@@ -125,8 +125,8 @@ def _about_the_table(found: Findings) -> str:
         f"Lower is better; the bars show it. All four are measured on the same {found.tokens[2]:,} words. "
         "The 5-gram’s parameters are its n-grams. Seconds are of counting or training; the mixture’s are "
         "those of both its parts and of fitting its two weights on the validation text. Both networks have "
-        f"{found.plan.hidden_size} hidden features and go through the text equally often. All know the same "
-        f"{found.vocabulary_size:,} words."
+        f"{found.plan.hidden_size} hidden features and go through the text equally often, each at the "
+        f"learning rate that suits it. All know the same {found.vocabulary_size:,} words."
     )
 
 
