@@ -21,6 +21,9 @@ from elman.training.loop import train
 from elman.training.options import TrainingOptions
 from elman.training.progress import Progress
 
+TOKENS_SOON_READ = 500_000
+"""A longer text is announced before it is evaluated."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -157,8 +160,8 @@ def _carry_out(
         parameters=parameters,
         seconds=outcome.seconds,
         tokens_per_second=outcome.tokens_per_second,
-        valid=evaluate(model, valid, vocabulary.start_id),
-        test=_test(model, corpus),
+        valid=_cost(model, corpus, "valid", progress),
+        test=_cost(model, corpus, "test", progress) if "test" in corpus.sources else None,
     )
 
 
@@ -191,11 +194,12 @@ def _with_the_tokens_of(before: RunFolder, recipe: Recipe) -> Recipe:
     return replace(recipe, text=replace(asked, vocabulary_size=own.vocabulary_size, min_count=own.min_count))
 
 
-def _test(model: LanguageModel, corpus: Corpus) -> Perplexity | None:
-    """What the test text costs; None where the corpus has none."""
-    if "test" not in corpus.sources:
-        return None
-    return evaluate(model, corpus.split("test"), corpus.vocabulary.start_id)
+def _cost(model: LanguageModel, corpus: Corpus, split: str, progress: Progress) -> Perplexity:
+    """What a split costs, read as one stream: minutes for millions of tokens, so that it is said."""
+    ids = corpus.split(split)
+    if len(ids) > TOKENS_SOON_READ:
+        progress.say(f"The {split} text is read as one stream: {len(ids):,} tokens.")
+    return evaluate(model, ids, corpus.vocabulary.start_id)
 
 
 def _require_same(folder: RunFolder, own: Recipe, asked: Recipe) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import elman
 from elman import recipe as recipes
+from elman.corpora import open_corpus
 from elman.errors import CorpusError, OptionError, RunError, TokenError
 from elman.recipe import with_changes
 from elman.study.execute import Setting, Trained, begin, resume
@@ -209,3 +210,20 @@ def test_a_run_is_evaluated_from_any_folder(
     assert elman.load(tmp_path / "run").evaluate("test") == trained.test
     monkeypatch.chdir(text.parent)
     assert resume(tmp_path / "run", recipe, CPU, Silent()).test == trained.test
+
+
+def test_a_long_text_is_announced_before_it_is_read(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    class Heard(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    test = len(open_corpus(str(text), recipe_for(text, COUNTED).text).test)
+    valid = len(open_corpus(str(text), recipe_for(text, COUNTED).text).valid)
+    longest = max(("valid", valid), ("test", test), key=lambda split: split[1])
+    monkeypatch.setattr("elman.study.execute.TOKENS_SOON_READ", min(valid, test))
+    begin(recipe_for(text, COUNTED), tmp_path / "run", CPU, Heard())
+    assert said == [f"The {longest[0]} text is read as one stream: {longest[1]:,} tokens."]
