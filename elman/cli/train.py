@@ -1,6 +1,7 @@
 """``elman train``: a recipe, or a model on one's own text, into a run folder."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
             "Leave out --from, or --resume with another --out.",
         )
     setting = execute.Setting(args.data_dir, args.device, args.precision, args.max_minutes)
-    progress = on_stderr(recipe.text.unit if recipe else "words")
+    progress = on_stderr((recipe or execute.recipe_of(out)).text.unit)
     try:
         if recipe is None or goes_on:
             trained = execute.resume(out, recipe, setting, progress)
@@ -91,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
             trained = execute.begin(recipe, out, setting, progress, args.start)
     except KeyboardInterrupt:
         if (out / "last.safetensors").exists():
-            options.say(f"Saved. Go on with: elman train --resume --out {out}")
+            options.say(f"Saved. Go on with: elman train --resume --out {shlex.quote(str(out))}")
         raise
     if args.json:
         options.print_json(summary(trained))
@@ -116,7 +117,7 @@ def summary(trained: "Trained") -> dict[str, Any]:
 def _lines(trained: "Trained") -> list[str]:
     from elman.training.progress import measured
 
-    unit, run = trained.recipe.text.unit, trained.folder.path
+    unit, run = trained.recipe.text.unit, shlex.quote(str(trained.folder.path))
     results = [
         f"{split} {measured(cost, unit)}"
         for split, cost in (("valid", trained.valid), ("test", trained.test))

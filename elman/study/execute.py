@@ -111,6 +111,11 @@ def begin(
         raise
 
 
+def recipe_of(out: Path) -> Recipe:
+    """The recipe of the run in ``out``. Raises :class:`~elman.errors.RunError` where there is none."""
+    return read(RunFolder.open(out).recipe)
+
+
 def resume(out: Path, recipe: Recipe | None, setting: Setting, progress: Progress) -> Trained:
     """Goes on with the run in ``out``; one that is finished is only evaluated again.
 

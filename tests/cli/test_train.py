@@ -66,6 +66,18 @@ def test_a_published_corpus_is_read_as_it_usually_is(
     assert (recipe.text.unit, recipe.text.shares) == ("characters", (0.95, 0.05, 0.0))
 
 
+def test_resume_alone_tells_of_characters_in_nats(
+    elman: Callable[..., Said], tmp_path: Path, folder: Path
+) -> None:
+    out = tmp_path / "a run"
+    small = ("--unit", "characters", "--layers", 1, "--hidden-size", 4, "--set", "train.epochs=1")
+    cut = elman("train", "--data", folder / "text.txt", *small, "--max-minutes", 1e-9, "--out", out)
+    assert f"more: elman train --resume --out '{out}'" in cut.out
+    again = elman("train", "--resume", "--out", out)
+    assert "nats per character" in again.err
+    assert "perplexity" not in again.err + again.out
+
+
 def test_resume_begins_where_there_is_nothing_yet(
     elman: Callable[..., Said], tmp_path: Path, folder: Path
 ) -> None:
