@@ -32,5 +32,5 @@ class LanguageModel(Protocol):
         ...
 
     def log_probabilities(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
-        """Reads ``inputs`` (int64, T×B). Returns log P(targets[t] | inputs[..t]) in nats, T×B, and the state."""
+        """Reads ``inputs`` (T×B). Returns log P(targets[t] | inputs[..t]) in nats, T×B, and the state."""
         ...

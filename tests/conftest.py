@@ -1,4 +1,4 @@
-"""Shared fixtures. Data sets that may not be shipped are looked for in ``$ELMAN_DATA``; their tests skip without it."""
+"""Shared fixtures. Data that may not be shipped is looked for in ``$ELMAN_DATA``; its tests skip without it."""
 
 import os
 from pathlib import Path
