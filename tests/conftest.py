@@ -1,4 +1,4 @@
-"""Shared fixtures. Data that may not be shipped is looked for in ``$ELMAN_DATA``; its tests skip without it."""
+"""Shared fixtures. Data that may not be shipped is looked for in ``$ELMAN_DATA``: tests skip without it."""
 
 import os
 from pathlib import Path
