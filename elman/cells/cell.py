@@ -78,7 +78,8 @@ class Cell(Recurrence):
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
             if size < 1:
                 raise ShapeError(
-                    f"{type(self).__name__}(input_size={input_size}, hidden_size={hidden_size}) was asked for.",
+                    f"{type(self).__name__}(input_size={input_size}, hidden_size={hidden_size}) "
+                    "was asked for.",
                     f"{name} is {size}.",
                     "Sizes are whole numbers from 1.",
                 )
@@ -118,6 +119,11 @@ class Cell(Recurrence):
 
     def _zeros(self, batch: int) -> BH:
         return next(self.parameters()).new_zeros(batch, self.output_size)
+
+    def _uniform(self, *sizes: int) -> nn.Parameter:
+        """A parameter drawn from U(±1/√H): the start of every cell's tensors, as of ``torch.nn``'s."""
+        bound = self.output_size**-0.5
+        return nn.Parameter(torch.empty(sizes).uniform_(-bound, bound))
 
     def _require(self, x: Tensor, letters: str) -> None:
         axes.require(

@@ -1,0 +1,5 @@
+"""One file per task."""
+
+from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
+
+__all__ = ["RecurrentLanguageModel", "RecurrentOptions"]

@@ -1,0 +1,301 @@
+"""The figures, drawn by matplotlib: the one file that imports it.
+
+Every figure is drawn three times from the same numbers: a wide and a narrow SVG whose colours are CSS
+variables, so that a page turns them dark and a phone gets letters it can show, and a PNG for elsewhere.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from elman.errors import MissingExtraError
+from elman.insight.curves import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# One colour per model, told apart without red and green; the page has each again, for the dark.
+COLOURS = {
+    "5-gram": "#6a6f7a",
+    "Elman": "#c8561b",
+    "GRU": "#2b8a5f",
+    "LSTM": "#2a5fc4",
+    "LSTM + 5-gram": "#7d3fb2",
+    "ink": "#23262d",
+    "faint": "#d9dbe0",
+}
+WIDE, NARROW = (760, 400), (372, 372)  # px: what a column of text and a phone are wide
+LEAST_SHARE = 1e-6  # of the gradient: below is the bottom of the figure
+
+
+class Picture(NamedTuple):
+    """One figure: ``wide`` and ``narrow`` are SVG elements to be put into a page, ``png`` a file's bytes."""
+
+    wide: str
+    narrow: str
+    png: bytes
+
+
+class Flow(NamedTuple):
+    """One line of the gradient figure: shares of the gradient by distance, of a cell trained or fresh."""
+
+    name: str
+    relative: np.ndarray
+    trained: bool
+
+
+class Label(NamedTuple):
+    """What is written at the right end of a line: ``height`` in shares of the axis."""
+
+    height: float
+    text: str
+    colour: str
+
+
+def curves_picture(curves: Sequence[Curve], level: tuple[str, float]) -> Picture:
+    """Validation perplexity against seconds; ``level``: a model without steps, as a horizontal line."""
+
+    def draw(axes: "Axes", wide: bool) -> None:
+        name, height = level
+        points = [value for curve in curves for value in curve.perplexity] + [height]
+        top = min(max(points), 12 * min(points))
+        low, high = np.log(min(points) * 0.93), np.log(top * 1.06)
+        axes.set_yscale("log")
+        axes.set_ylim(float(np.exp(low)), float(np.exp(high)))
+        _plain_ticks(axes, np.exp(low), np.exp(high))
+        axes.axhline(height, color=_colour(name), lw=2, dashes=(5, 3))
+        ends = [(height, name)]
+        for curve in curves:
+            axes.plot(curve.seconds, curve.perplexity, color=_colour(curve.name), lw=2.4, clip_on=True)
+            axes.plot(curve.seconds[-1:], curve.perplexity[-1:], "o", color=_colour(curve.name), ms=6)
+            ends.append((curve.perplexity[-1], curve.name))
+        axes.set_xlim(0, 1.03 * max(curve.seconds[-1] for curve in curves))
+        axes.set_xlabel("seconds of training")
+        _title(axes, "perplexity on the validation text (lower is better)", wide)
+        _label_ends(
+            axes,
+            [
+                Label(
+                    (np.log(value) - low) / (high - low),
+                    f"{text}  {value:.0f}" if wide else f"{text} {value:.0f}",
+                    _colour(text),
+                )
+                for value, text in ends
+            ],
+        )
+
+    return _picture("curves", draw)
+
+
+def gradient_picture(flows: Sequence[Flow]) -> Picture:
+    """The share of the gradient left by distance, logarithmic; dashed before training, solid after it."""
+
+    def draw(axes: "Axes", wide: bool) -> None:
+        top = max(2.0, 1.3 * max(float(flow.relative.max()) for flow in flows))
+        low, high = np.log10(LEAST_SHARE), np.log10(top)
+        axes.set_yscale("log")
+        axes.set_ylim(LEAST_SHARE, top)
+        exponents = range(int(low), int(high) + 1)
+        axes.set_yticks([10.0**e for e in exponents], [_share(e) for e in exponents])
+        axes.yaxis.set_minor_locator(_matplotlib().ticker.NullLocator())
+        trained = {flow.name for flow in flows if flow.trained}
+        ends: list[Label] = []
+        for flow in flows:
+            colour, steps = _colour(flow.name), np.arange(len(flow.relative))
+            shown = np.where(flow.relative > 0, flow.relative, LEAST_SHARE * 1e-3)
+            if flow.trained:
+                axes.plot(steps, shown, color=colour, lw=2.4)
+            else:
+                axes.plot(steps, shown, color=colour, lw=1.6, dashes=(3, 2.2))
+            if flow.trained or flow.name not in trained:
+                height = (np.log10(shown[-1]) - low) / (high - low)
+                if height >= 0:
+                    ends.append(Label(height, flow.name, colour))
+                else:
+                    _label_exit(axes, flow.name, shown, colour)
+        axes.set_xlim(0, max(len(flow.relative) for flow in flows) - 1)
+        axes.set_xlabel("words back from the loss" if wide else "words back")
+        _title(axes, "share of the gradient that is left", wide, pad=34)
+        _label_ends(axes, ends)
+        handles = [
+            axes.plot([], [], color=COLOURS["ink"], lw=1.6, dashes=(3, 2.2))[0],
+            axes.plot([], [], color=COLOURS["ink"], lw=2.4)[0],
+        ]
+        if len({flow.trained for flow in flows}) == 2:
+            axes.legend(
+                handles,
+                ["before training", "after training"],
+                loc="lower left",
+                bbox_to_anchor=(-0.02, 0.985),
+                ncols=2,
+                frameon=False,
+                columnspacing=1.4,
+                handlelength=1.8,
+            )
+
+    return _picture("gradient", draw)
+
+
+def _picture(name: str, draw: Callable[["Axes", bool], None]) -> Picture:
+    return Picture(
+        wide=_for_page(_draw(draw, WIDE, "svg"), f"{name}-wide-"),
+        narrow=_for_page(_draw(draw, NARROW, "svg"), f"{name}-narrow-"),
+        png=_draw(draw, WIDE, "png"),
+    )
+
+
+def _draw(draw: Callable[["Axes", bool], None], size: tuple[int, int], kind: str) -> bytes:
+    wide = size == WIDE
+    library = _matplotlib()
+    style = {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": 13 if wide else 12.5,
+        "text.color": COLOURS["ink"],
+        "axes.labelcolor": COLOURS["ink"],
+        "axes.edgecolor": COLOURS["faint"],
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+        "axes.grid": True,
+        "axes.grid.which": "major",
+        "axes.axisbelow": True,
+        "grid.color": COLOURS["faint"],
+        "grid.linewidth": 0.8,
+        "xtick.color": COLOURS["faint"],
+        "ytick.color": COLOURS["faint"],
+        "xtick.labelcolor": COLOURS["ink"],
+        "ytick.labelcolor": COLOURS["ink"],
+        "ytick.major.size": 0,
+        "lines.solid_capstyle": "round",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "elman",  # the same numbers give the same file
+    }
+    with library.rc_context(style):
+        figure = library.figure.Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes, wide)
+        axes.grid(visible=False, axis="x")
+        file = io.BytesIO()
+        if kind == "svg":
+            figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        else:
+            figure.savefig(file, format="png", dpi=144, facecolor="white")
+    return file.getvalue()
+
+
+def _for_page(svg: bytes, prefix: str) -> str:
+    """The <svg> element alone: colours and letters left to the page, and ids that no other figure has."""
+    text = svg.decode("utf-8")
+    text = text[text.index("<svg") :]
+    for name, colour in COLOURS.items():
+        text = text.replace(colour, f"var(--{_variable(name)})")
+    text = re.sub(r"(font: [\d.]+px )[^;\"]*", r"\1var(--sans)", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    called = set(re.findall(r"#([^\")]+)[\")]", text))
+    text = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in called else "", text)
+    text = re.sub(r'(href="#|url\(#)', rf"\1{prefix}", text)
+    return re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    )
+
+
+def _variable(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _colour(name: str) -> str:
+    return COLOURS.get(name, COLOURS["ink"])
+
+
+def _title(axes: "Axes", text: str, wide: bool, pad: float = 12) -> None:
+    axes.set_title(
+        text if wide else text.replace(" (", "\n("), loc="left", fontsize=13 if wide else 12.5, pad=pad
+    )
+
+
+def _label_ends(axes: "Axes", labels: Sequence[Label], gap: float = 0.065) -> None:
+    """Names lines at their right ends, moved apart where they would overlap."""
+    ordered = sorted(labels)
+    heights = _apart([label.height for label in ordered], gap)
+    for height, label in zip(heights, ordered, strict=True):
+        axes.annotate(
+            label.text,
+            (1, height),
+            xycoords="axes fraction",
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=label.colour,
+            fontweight="bold",
+        )
+
+
+def _apart(heights: Sequence[float], gap: float) -> list[float]:
+    """Ascending heights, moved as little as may be (least squares) to lie ``gap`` apart or more, in 0 … 1.
+
+    Take off what the gaps need, pool neighbours that are out of order at their mean, put the gaps back.
+
+    >>> [round(height, 3) for height in _apart([0.2, 0.5, 0.52], gap=0.1)]
+    [0.2, 0.46, 0.56]
+    """
+    pools: list[tuple[float, int]] = []
+    for place, height in enumerate(heights):
+        pools.append((height - place * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (low, n), (high, m) = pools[-2:]
+            pools[-2:] = [((low * n + high * m) / (n + m), n + m)]
+    level = [mean for mean, count in pools for _ in range(count)]
+    top = max(0.0, 1 - gap * (len(level) - 1))
+    return [min(max(height, 0.0), top) + place * gap for place, height in enumerate(level)]
+
+
+def _label_exit(axes: "Axes", name: str, shown: np.ndarray, colour: str) -> None:
+    """Names a line that leaves through the bottom, beside where it does."""
+    last = int(np.flatnonzero(shown < LEAST_SHARE)[0])
+    axes.annotate(
+        name,
+        (last, LEAST_SHARE),
+        xytext=(6, 14),
+        textcoords="offset points",
+        color=colour,
+        fontweight="bold",
+    )
+
+
+def _share(exponent: int) -> str:
+    digits = str(abs(exponent)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return "1" if exponent == 0 else "10" + ("⁻" if exponent < 0 else "") + digits
+
+
+def _plain_ticks(axes: "Axes", low: float, high: float) -> None:
+    """Round numbers on a logarithmic axis, written out."""
+    ticks = [m * 10**e for e in range(7) for m in (1, 1.5, 2, 3, 5, 7) if low <= m * 10**e <= high]
+    if len(ticks) > 7:
+        ticks = [m * 10**e for e in range(7) for m in (1, 2, 5) if low <= m * 10**e <= high]
+    axes.set_yticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    axes.yaxis.set_minor_locator(_matplotlib().ticker.NullLocator())
+
+
+class _Library(NamedTuple):
+    rc_context: Callable
+    figure: object
+    ticker: object
+
+
+def _matplotlib():  # type: ignore[no-untyped-def]
+    """matplotlib, or the error that names what to install."""
+    try:
+        import matplotlib
+        import matplotlib.figure
+        import matplotlib.ticker
+    except ImportError as error:
+        raise MissingExtraError(
+            "Figures were asked for.",
+            "They are drawn by matplotlib, which is not installed.",
+            "Install it with: pip install 'elman[report]'",
+        ) from error
+    return matplotlib

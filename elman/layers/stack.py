@@ -1,0 +1,82 @@
+"""Recurrences on top of each other: again a recurrence."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from elman.axes import BH, BX, TBH, TBX, B
+from elman.cells.cell import Recurrence
+from elman.errors import ShapeError
+from elman.layers.dropout import drop, require_rate
+
+
+class Stack(Recurrence):
+    """Layer k reads what layer k − 1 puts out; in training, ``dropout`` falls between them [zaremba2014].
+
+    ::
+
+        y_0 = x,   y_k, s_k = layer_k(drop(y_{k−1}) if k > 1 else x, s_k),   output y_L
+
+    Shapes: x (T B X of the first layer) → T B H of the last; the state is the tuple of the layers' states.
+    ``dropout``: the share of features set to zero, 0 … 1, drawn afresh at every step and layer; never on
+    the recurrent path, the input of the first layer, or the output of the last.
+
+    Raises :class:`ShapeError` where one layer's output does not fit the next one's input.
+
+    >>> import torch
+    >>> from elman.cells import GRU, LSTM
+    >>> stack = Stack([LSTM(3, 5), GRU(5, 2)])
+    >>> outputs, (lstm, gru) = stack.scan(torch.ones(7, 4, 3))
+    >>> tuple(outputs.shape), tuple(lstm.c.shape), tuple(gru.h.shape)
+    ((7, 4, 2), (4, 5), (4, 2))
+    """
+
+    def __init__(self, cells: Sequence[Recurrence], dropout: float = 0.0) -> None:
+        super().__init__()
+        chain = " → ".join(f"{type(cell).__name__} {cell.input_size}:{cell.output_size}" for cell in cells)
+        if not cells:
+            raise ShapeError(
+                "A Stack of no layers was asked for.", "cells is empty.", "Give at least one recurrence."
+            )
+        for k, (below, above) in enumerate(pairwise(cells), start=1):
+            if below.output_size != above.input_size:
+                raise ShapeError(
+                    f"Stack({chain}) was asked for.",
+                    f"Layer {k} gives {below.output_size} features, layer {k + 1} reads {above.input_size}.",
+                    "Give each layer the input_size that the layer below gives.",
+                )
+        require_rate(dropout, "Stack", "dropout")
+        self.cells = nn.ModuleList(cells)
+        self.dropout = dropout
+        self.input_size = cells[0].input_size
+        self.output_size = cells[-1].output_size
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        return tuple(cell.initial_state(batch) for cell in self._layers())
+
+    def step(self, x: BX, state: tuple[Any, ...]) -> tuple[BH, tuple[Any, ...]]:
+        after = []
+        for k, (cell, before) in enumerate(zip(self._layers(), state, strict=True)):
+            x, new = cell.step(self._between(x, k), before)
+            after.append(new)
+        return x, tuple(after)
+
+    def scan(
+        self, x: TBX, state: tuple[Any, ...] | None = None, lengths: B | None = None
+    ) -> tuple[TBH, tuple[Any, ...]]:
+        after = []
+        for k, cell in enumerate(self._layers()):
+            x, new = cell.scan(self._between(x, k), None if state is None else state[k], lengths)
+            after.append(new)
+        return x, tuple(after)
+
+    def extra_repr(self) -> str:
+        return f"dropout={self.dropout}"
+
+    def _between(self, x: Tensor, k: int) -> Tensor:
+        return x if k == 0 else drop(x, self.dropout, self.training)
+
+    def _layers(self) -> list[Recurrence]:
+        return [cell for cell in self.cells if isinstance(cell, Recurrence)]

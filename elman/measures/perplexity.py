@@ -1,0 +1,95 @@
+"""Perplexity: how many equally likely tokens a model hesitates between, on the average."""
+
+import math
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elman import states
+from elman.protocols import LanguageModel, State
+
+CHUNK = 1024
+"""Steps handed to a model at once when a text is evaluated. The result does not depend on it."""
+
+
+class Perplexity(NamedTuple):
+    """What a text costs under a model: ``nats`` in all, over ``tokens`` predictions.
+
+    >>> cost = Perplexity(nats=3 * math.log(50), tokens=3)
+    >>> round(cost.perplexity, 6), round(cost.nats_per_token, 4), round(cost.bits_per_token, 4)
+    (50.0, 3.912, 5.6439)
+    """
+
+    nats: float
+    tokens: int
+
+    @property
+    def nats_per_token(self) -> float:
+        """−(1/N) Σ log P(token | all before), natural logarithm."""
+        return self.nats / self.tokens
+
+    @property
+    def bits_per_token(self) -> float:
+        """The same with the logarithm to base 2: bits per character where tokens are characters."""
+        return self.nats_per_token / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per token); infinite where that exceeds the largest float."""
+        return math.exp(self.nats_per_token) if self.nats_per_token < 700 else math.inf
+
+
+@runtime_checkable
+class _ScoresStreams(Protocol):
+    """A model with a faster way through a whole stream than the shared one: counted models."""
+
+    def score(self, ids: np.ndarray, start_id: int | None) -> np.ndarray: ...
+
+
+def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = CHUNK) -> Perplexity:
+    """What the text ``ids`` costs under ``model``, read as one stream from its first token to its last.
+
+    The stream starts in ``model.start(1)`` and reads ``start_id``; then each of the N tokens is predicted
+    from all before it: N predictions, none dropped, dropout off. (Published neural results on the Penn
+    Treebank predict N − 1: they skip the very first token.) The logarithms are added in float64, and the
+    result does not depend on ``chunk``, the number of steps (≥ 1) read at once, beyond rounding (1e-6).
+
+    ids: int, N ≥ 1. A model of torch.nn is put into evaluation mode and given back in the mode it came in.
+    """
+    if isinstance(model, _ScoresStreams):
+        return Perplexity(float(np.sum(model.score(ids, start_id), dtype=np.float64)), len(ids))
+    training = isinstance(model, nn.Module) and model.training
+    if isinstance(model, nn.Module):
+        model.eval()
+    try:
+        return Perplexity(_nats(model, ids, start_id, chunk), len(ids))
+    finally:
+        if isinstance(model, nn.Module):
+            model.train(training)
+
+
+@torch.no_grad()
+def _nats(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int) -> float:
+    state = model.start(1)
+    device = device_of(state)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    last = start_id
+    for begin in range(0, len(ids), chunk):
+        targets = column(ids[begin : begin + chunk]).to(device)
+        inputs = torch.cat((targets.new_tensor([[last]]), targets[:-1]))
+        log_probabilities, state = model.log_probabilities(inputs, targets, state)
+        total -= log_probabilities.sum(dtype=torch.float64)
+        last = int(ids[min(begin + chunk, len(ids)) - 1])
+    return total.item()
+
+
+def column(ids: np.ndarray) -> Tensor:
+    """A piece of one stream as a model reads it: T×1, int64."""
+    return torch.from_numpy(np.asarray(ids).astype(np.int64)).unsqueeze(1)
+
+
+def device_of(state: State) -> torch.device:
+    """Where a model's tokens must be: with its state; on the CPU for a model that remembers nothing."""
+    return next((leaf.device for _, leaf in states.leaves(state)), torch.device("cpu"))

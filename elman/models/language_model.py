@@ -1,0 +1,199 @@
+"""The recurrent language model: embedding, a stack of cells, softmax."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elman.axes import BV, TB, B
+from elman.cells import CELLS, LSTM, Cell, Elman
+from elman.cells.elman import NONLINEARITIES
+from elman.errors import OptionError, ShapeError, TokenError
+from elman.layers import Embedding, OneHot, Softmax, Stack
+from elman.layers.dropout import drop
+
+
+@dataclass(frozen=True)
+class RecurrentOptions:
+    """The ``[model]`` table of a recipe, ``kind = "recurrent"``. Sizes in features, dropout as shares.
+
+    ``embedding_size`` None: as ``hidden_size``. ``one_hot``: cells read the one-hot vector itself.
+    ``tied``: the softmax reads the embedding's weight, through a linear map where the sizes differ.
+    ``initial_scale``: every tensor, biases and embedding included, starts as U(±scale) [zaremba2014]; None:
+    each layer's own start. ``forget_bias`` is added to b_f of every LSTM after that.
+
+    >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
+    ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
+    """
+
+    cell: str = "lstm"
+    nonlinearity: str = "tanh"
+    layers: int = 1
+    hidden_size: int = 200
+    embedding_size: int | None = None
+    one_hot: bool = False
+    tied: bool = False
+    dropout_input: float = 0.0
+    dropout_between: float = 0.0
+    dropout_output: float = 0.0
+    initial_scale: float | None = None
+    forget_bias: float = 0.0
+
+    def problems(self) -> list[str]:
+        """What is wrong, one sentence for each mistake; empty when nothing is."""
+        found = []
+        if self.cell not in CELLS:
+            found.append(f'model.cell must be one of {", ".join(CELLS)}; it is "{self.cell}".')
+        if self.nonlinearity not in NONLINEARITIES:
+            found.append(
+                f'model.nonlinearity must be one of {", ".join(NONLINEARITIES)}; it is "{self.nonlinearity}".'
+            )
+        elif self.nonlinearity != "tanh" and self.cell != "elman":
+            found.append(f'model.nonlinearity is for model.cell = "elman"; the cell is "{self.cell}".')
+        for name in ("layers", "hidden_size", "embedding_size"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                found.append(f"model.{name} must be 1 or more; it is {size}.")
+        for name in ("dropout_input", "dropout_between", "dropout_output"):
+            rate = getattr(self, name)
+            if not 0 <= rate < 1:
+                found.append(f"model.{name} must be from 0 to below 1; it is {rate}.")
+        if self.dropout_between > 0 and self.layers == 1:
+            found.append("model.dropout_between falls between layers; model.layers is 1.")
+        if self.one_hot:
+            for name in ("embedding_size", "tied", "dropout_input"):
+                if getattr(self, name):
+                    found.append(f"model.{name} needs an embedding; model.one_hot has none.")
+        if self.initial_scale is not None and not self.initial_scale > 0:
+            found.append(f"model.initial_scale must be above 0; it is {self.initial_scale}.")
+        if self.forget_bias != 0 and self.cell != "lstm":
+            found.append(f'model.forget_bias is for model.cell = "lstm"; the cell is "{self.cell}".')
+        return found
+
+
+class RecurrentLanguageModel(nn.Module):
+    """P(next token | all before) by a recurrent network [mikolov2010]; a ``protocols.LanguageModel``.
+
+    ::
+
+        x_t = drop(embedding[w_t])                       dropout_input      (or the one-hot vector of w_t)
+        h_t, s_t = stack(x_t, s_{t−1})                   dropout_between its layers
+        log p(w_{t+1}) = softmax(map · drop(h_t))        dropout_output; a map only where tied, H ≠ E
+
+    Shapes: ids are T B (int64), states the stack's. Dropout falls where [zaremba2014] puts it, afresh at
+    every step, only in training mode; ``.eval()`` turns it off. ``start_id`` is what a stream has read
+    before its first token: the first input of whoever feeds a text to the model from ``start``.
+
+    Raises :class:`OptionError` listing every problem of the options, :class:`TokenError` for an id beyond
+    the vocabulary.
+
+    >>> model = RecurrentLanguageModel(50, RecurrentOptions(cell="gru", hidden_size=8, tied=True))
+    >>> text = torch.arange(12).view(6, 2)
+    >>> nats, state = model.loss(text[:-1], text[1:], model.start(batch=2))
+    >>> model.parameter_count == 50 * 8 + 50 + 3 * 8 * (8 + 8 + 1) + 8
+    True
+    """
+
+    def __init__(self, vocabulary_size: int, options: RecurrentOptions, start_id: int = 0) -> None:
+        super().__init__()
+        problems = options.problems()
+        if vocabulary_size < 1 or not 0 <= start_id < vocabulary_size:
+            problems.append(f"start_id must be from 0 to below {vocabulary_size} (V); it is {start_id}.")
+        if problems:
+            raise OptionError(
+                f"A recurrent language model over {vocabulary_size} tokens was asked for.",
+                " ".join(problems),
+                "Change these options.",
+            )
+        self.vocabulary_size = vocabulary_size
+        self.options = options
+        self.start_id = start_id
+        hidden = options.hidden_size
+        embedding_size = options.embedding_size or hidden
+        self.embedding = (
+            OneHot(vocabulary_size)
+            if options.one_hot
+            else Embedding(vocabulary_size, embedding_size, options.dropout_input)
+        )
+        sizes = [self.embedding.output_size] + [hidden] * options.layers
+        cells = [_cell(options, x, h) for x, h in pairwise(sizes)]
+        self.stack = Stack(cells, options.dropout_between)
+        shared: Any = self.embedding.weight if options.tied else None
+        self.map = None
+        if shared is not None and embedding_size != hidden:
+            self.map = nn.Linear(hidden, embedding_size, bias=False)
+        self.softmax = Softmax(hidden if shared is None else embedding_size, vocabulary_size, shared)
+        if options.initial_scale is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -options.initial_scale, options.initial_scale)
+            for cell in cells:
+                if isinstance(cell, LSTM):
+                    cell.add_forget_bias()
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trained values; a tied weight counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def start(self, batch: int) -> Any:
+        return self.stack.initial_state(batch)
+
+    def step(self, tokens: B, state: Any) -> tuple[BV, Any]:
+        self._require(tokens, "tokens", "B")
+        output, state = self.stack.step(self.embedding(tokens), state)
+        return self.softmax.log_probabilities(self._read_out(output)), state
+
+    def log_probabilities(self, inputs: TB, targets: TB, state: Any) -> tuple[TB, Any]:
+        """log P(targets[t] | inputs[..t]) in nats, T B, and the new state. Chunked, without a gradient."""
+        with torch.no_grad():
+            hidden, rows, state = self._read(inputs, targets, state)
+            return self.softmax.log_probability_of(hidden, rows).view(inputs.shape), state
+
+    def loss(self, inputs: TB, targets: TB, state: Any) -> tuple[Tensor, Any]:
+        """−Σ log P(targets[t] | inputs[..t]) over all T·B in nats, differentiable; and the new state."""
+        hidden, rows, state = self._read(inputs, targets, state)
+        return self.softmax.loss(hidden, rows), state
+
+    def _read(self, inputs: TB, targets: TB, state: Any) -> tuple[Tensor, Tensor, Any]:
+        self._require(inputs, "inputs", "T B")
+        self._require(targets, "targets", "T B")
+        if inputs.shape != targets.shape:
+            raise ShapeError(
+                "A language model was asked for the probability of targets after inputs.",
+                f"inputs are {tuple(inputs.shape)}, targets {tuple(targets.shape)} (T B).",
+                "Give one target for every input: the token that follows it.",
+            )
+        output, state = self.stack.scan(self.embedding(inputs), state)
+        return self._read_out(output).flatten(0, 1), targets.flatten(), state
+
+    def _read_out(self, output: Tensor) -> Tensor:
+        output = drop(output, self.options.dropout_output, self.training)
+        return output if self.map is None else self.map(output)
+
+    def _require(self, ids: Tensor, name: str, letters: str) -> None:
+        asked = f"A recurrent language model over {self.vocabulary_size} tokens was given {name}."
+        if ids.dim() != len(letters.split()) or ids.dtype != torch.int64:
+            raise ShapeError(
+                asked,
+                f"{name} are {tuple(ids.shape)} of {ids.dtype}; they must be {letters} of torch.int64.",
+                "Sequences of ids are T B (time first); a single step is B.",
+            )
+        # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id.
+        if ids.device.type == "cpu" and ids.numel() > 0:
+            low, high = int(ids.min()), int(ids.max())
+            if low < 0 or high >= self.vocabulary_size:
+                raise TokenError(
+                    asked,
+                    f"The ids go from {low} to {high}; they must be from 0 to {self.vocabulary_size - 1}.",
+                    "Encode the text with the vocabulary that the model was trained with.",
+                )
+
+
+def _cell(options: RecurrentOptions, input_size: int, hidden_size: int) -> Cell:
+    if options.cell == "elman":
+        return Elman(input_size, hidden_size, options.nonlinearity)
+    if options.cell == "lstm":
+        return LSTM(input_size, hidden_size, options.forget_bias)
+    return CELLS[options.cell](input_size, hidden_size)

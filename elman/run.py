@@ -1,0 +1,259 @@
+"""A finished run: ``elman.load(RUN)``, and what a loaded model can do with text.
+
+    run = elman.load("runs/shakespeare")
+    run.evaluate("test").perplexity
+    for piece in run.generate("KING:", tokens=300, temperature=0.8, seed=1):
+        print(piece, end="", flush=True)
+
+What a run folder holds: :mod:`elman.training.folder`. How one is made: ``elman train``.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elman import recipe as recipes
+from elman.corpora import open_corpus
+from elman.decoding import generate
+from elman.errors import ModelError, OptionError, RunError, TokenError
+from elman.measures import perplexity
+from elman.measures.perplexity import CHUNK, Perplexity
+from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
+from elman.ngrams import CountedModel
+from elman.protocols import LanguageModel, State
+from elman.recipe import Recipe
+from elman.text import TextFile, tokeniser
+from elman.text.characters import Characters
+from elman.text.vocabulary import Vocabulary
+from elman.text.words import Words
+from elman.training import tensorfile
+from elman.training.folder import RunFolder
+from elman.training.precision import choose
+
+
+class Prediction(NamedTuple):
+    """What comes next: log P of every token (V, in nats), and the state to read on from."""
+
+    log_probabilities: Tensor
+    state: State
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with the vocabulary and the recipe it was trained by. Made by :func:`load`."""
+
+    folder: RunFolder
+    recipe: Recipe
+    vocabulary: Vocabulary
+    model: LanguageModel
+
+    @property
+    def tokeniser(self) -> Words | Characters:
+        return tokeniser(self.recipe.text)
+
+    def evaluate(
+        self,
+        split: str = "test",
+        data: Path | str | None = None,
+        *,
+        data_dir: Path | None = None,
+        chunk: int = CHUNK,
+    ) -> Perplexity:
+        """The perplexity of a ``split`` of the run's own corpus, or of all of the file ``data``.
+
+        The text is read as one stream, see :func:`elman.measures.perplexity.evaluate`.
+        Raises the errors of opening a corpus and of reading a text.
+        """
+        return self.evaluate_ids(self.ids(split, data, data_dir=data_dir), chunk=chunk)
+
+    def evaluate_ids(self, ids: np.ndarray, *, chunk: int = CHUNK) -> Perplexity:
+        """The same for a text that is ids of this vocabulary already."""
+        return perplexity.evaluate(self.model, ids, self.vocabulary.start_id, chunk)
+
+    def ids(self, split: str, data: Path | str | None = None, *, data_dir: Path | None = None) -> np.ndarray:
+        """The ids of a split of the run's corpus, or of all of the file ``data``."""
+        if data is None:
+            return open_corpus(self.recipe.corpus, self.recipe.text, data_dir, self.vocabulary).split(split)
+        blocks = list(self.tokeniser.encode_source(TextFile(Path(data)), self.vocabulary))
+        if sum(map(len, blocks)) == 0:
+            raise OptionError(
+                f"{data} was to be evaluated.", "It has no tokens: all its lines are blank.", "Name another."
+            )
+        return np.concatenate(blocks)
+
+    def score(self, lines: Iterable[str], *, independent: bool = False) -> Iterator[float]:
+        """log P of each line in nats (≤ 0), as soon as the line is there; a blank line of words costs 0.
+
+        The lines are one stream, as in :meth:`evaluate`: each is predicted from all lines before it, and the
+        sum is that of the text's nats, negated. With ``independent`` each line starts a stream of its own.
+        A line of words is its words and ``<eos>``; a line of characters is its characters and the line
+        end — added where a line came without, unless the lines before came with theirs: then it is the
+        unfinished last line of a file.
+        """
+        start = self.model.start(1), self.vocabulary.start_id
+        state, last = start
+        ended = False
+        for line in lines:
+            ended = ended or line.endswith("\n")
+            whole = line if ended or self.recipe.text.unit == "words" else line + "\n"
+            ids = self.vocabulary.ids(self.tokeniser.tokens(whole))
+            if independent:
+                state, last = start
+            nats = 0.0
+            for begin in range(0, len(ids), CHUNK):
+                piece = ids[begin : begin + CHUNK]
+                targets = perplexity.column(piece).to(perplexity.device_of(state))
+                inputs = torch.cat((targets.new_tensor([[last]]), targets[:-1]))
+                with torch.no_grad():
+                    logs, state = self.model.log_probabilities(inputs, targets, state)
+                nats += logs.sum(dtype=torch.float64).item()
+                last = int(piece[-1])
+            yield nats
+
+    def generate(
+        self,
+        prompt: str = "",
+        tokens: int = 200,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        greedy: bool = False,
+        seed: int | None = None,
+        stop: str | None = None,
+    ) -> Iterator[str]:
+        """Text that goes on from ``prompt``: up to ``tokens`` pieces, each as soon as it is drawn.
+
+        How a token is drawn: :func:`elman.decoding.choose_token`. The text ends before the first ``stop``.
+        For many texts, give each another ``seed``. Raises :class:`~elman.errors.TokenError` for a prompt with
+        a token that is not in the vocabulary, :class:`~elman.errors.OptionError` for a value out of range.
+        """
+        if stop == "":
+            raise OptionError(
+                "A text was to be generated up to a stop text.", "It is empty.", "Leave it out, or name one."
+            )
+        heard = self._prompt(prompt)
+        ids = generate(
+            self.model,
+            heard,
+            tokens,
+            start_id=self.vocabulary.start_id,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            greedy=greedy,
+            seed=seed,
+        )
+        pieces = self._pieces(ids, self.vocabulary.tokens[heard[-1]] if heard else None)
+        return pieces if stop is None else before(stop, pieces)
+
+    def start(self) -> Prediction:
+        """What a text begins with: the state of a stream that has read the start token only."""
+        return self._read(self.vocabulary.start_id, self.model.start(1))
+
+    def step(self, token: str | int, state: State = None) -> Prediction:
+        """Reads one token — itself, or its id — and predicts the next. No ``state``: as the first of a text.
+
+        log P of a text is the sum of what :meth:`start` and the steps give its tokens, as in :meth:`score`.
+        Raises :class:`~elman.errors.TokenError` for a token without an id.
+        """
+        id_ = self._require([token])[0] if isinstance(token, str) else token
+        if not 0 <= id_ < len(self.vocabulary):
+            raise TokenError(
+                f"The token with id {id_} was to be read.",
+                f"The vocabulary has {len(self.vocabulary):,} tokens; ids go from 0.",
+                f"Give an id from 0 to {len(self.vocabulary) - 1}, or the token itself as text.",
+            )
+        return self._read(id_, self.start().state if state is None else state)
+
+    @torch.no_grad()
+    def _read(self, token: int, state: State) -> Prediction:
+        tokens = torch.tensor([token], device=perplexity.device_of(state))
+        log_probabilities, state = self.model.step(tokens, state)
+        return Prediction(log_probabilities[0], state)
+
+    def _prompt(self, prompt: str) -> list[int]:
+        for line in prompt.split("\n"):
+            self._require(self.tokeniser.tokens(line))  # encoding alone makes <unk> of a strange word
+        return self.tokeniser.encode(prompt, self.vocabulary).tolist()
+
+    def _require(self, tokens: list[str]) -> list[int]:
+        """The ids of tokens that all must be in the vocabulary, also where it has an unknown one."""
+        for token in tokens:
+            if token not in self.vocabulary:
+                near = difflib.get_close_matches(token, self.vocabulary.tokens, n=1)
+                unknown = self.vocabulary.unknown
+                raise TokenError(
+                    f"The model was to read {token!r}.",
+                    f"It is not among the {len(self.vocabulary):,} tokens of the vocabulary"
+                    + (f"; the nearest is {near[0]!r}." if near else "."),
+                    "Use tokens of the vocabulary"
+                    + (f", or write {unknown} for a word that it lacks." if unknown else "."),
+                )
+        return self.vocabulary.ids(tokens).tolist()
+
+    def _pieces(self, ids: Iterator[int], previous: str | None) -> Iterator[str]:
+        for id_ in ids:
+            token = self.vocabulary.tokens[id_]
+            yield self.tokeniser.piece(token, previous)
+            previous = token
+
+
+def load(path: Path | str, device: str = "cpu") -> Run:
+    """Opens a run folder: the model with its best weights, ready to evaluate, score, generate and step.
+
+    ``device``: "cpu", "cuda" or "auto". Raises :class:`~elman.errors.RunError` for a folder that is missing,
+    cut short, in another format or not yet trained.
+    """
+    folder = RunFolder.open(Path(path))
+    recipe = recipes.parse(folder.recipe.read_text(encoding="utf-8"), folder.path.name)
+    vocabulary = Vocabulary.load(folder.vocabulary)
+    stored = tensorfile.read_weights(folder.weights)
+    if isinstance(recipe.model, RecurrentOptions):
+        model = build_model(recipe.model, vocabulary)
+        model.to(choose("float32", device).device, next(iter(stored.values())).dtype)
+        tensorfile.put_weights(model, stored, folder.weights)
+        return Run(folder, recipe, vocabulary, model.eval())
+    try:
+        counted = CountedModel.from_arrays({name: tensor.numpy() for name, tensor in stored.items()})
+    except ModelError as error:
+        raise RunError(f"The run {folder.path} was to be opened.", error.came, error.do) from error
+    return Run(folder, recipe, vocabulary, counted)
+
+
+def build_model(
+    options: RecurrentOptions, vocabulary: Vocabulary, seed: int | None = None
+) -> RecurrentLanguageModel:
+    """A new model. The same ``seed`` gives the same weights; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return RecurrentLanguageModel(len(vocabulary), options, vocabulary.start_id)
+
+
+def before(stop: str, pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text up to ``stop``, held back only while they may be its beginning.
+
+    >>> list(before("\\n\\n", ["a", "\\n", "b", "\\n", "\\nc", "d"]))
+    ['a', '\\nb']
+    """
+    held = ""
+    for piece in pieces:
+        held += piece
+        at = held.find(stop)
+        if at >= 0:
+            held = held[:at]
+            break
+        begun = max(k for k in range(len(stop)) if held.endswith(stop[:k]))
+        free = held[: len(held) - begun]
+        if free:
+            yield free
+        held = held[len(free) :]
+    if held:
+        yield held

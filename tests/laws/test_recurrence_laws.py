@@ -1,0 +1,284 @@
+"""Laws of every recurrence: one test each, swept over all cells of ``CELLS``, their variants, and a stack."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from elman import states
+from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
+from elman.cells.cell import MemoryState, Recurrence
+from elman.fused import choose, definition
+from elman.layers import Stack
+
+Make = Callable[[int, int], Recurrence]
+
+VARIANTS: dict[str, Make] = {
+    "elman relu": lambda x, h: Elman(x, h, "relu"),
+    "elman logistic": lambda x, h: Elman(x, h, "logistic"),
+    "lstm forget bias": lambda x, h: LSTM(x, h, forget_bias=1.5),
+    "stack": lambda x, h: Stack([LSTM(x, h + 1), GRU(h + 1, h), Elman(h, h + 2), GRUResetBefore(h + 2, h)]),
+}
+RECURRENCES: dict[str, Make] = {**CELLS, **VARIANTS}
+SIZES = [(1, 1, 1, 1), (4, 3, 2, 3), (5, 2, 7, 65)]  # T, B, X, H
+
+everything = pytest.mark.parametrize("make", RECURRENCES.values(), ids=RECURRENCES.keys())
+at_all_sizes = pytest.mark.parametrize("sizes", SIZES, ids=str)
+
+
+def test_the_sweep_is_complete() -> None:
+    assert len(RECURRENCES) == len(CELLS) + 4
+    assert {"elman", "lstm", "gru", "gru-reset-before"} <= set(CELLS)
+    assert {size[3] for size in SIZES} == {1, 3, 65}
+
+
+@pytest.fixture(params=["chosen", "definition"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a law once by the way that ``choose`` picks and once by the definition."""
+    if request.param == "definition":
+        monkeypatch.setattr(choose, "scan", definition.scan)
+    return request.param
+
+
+@everything
+@at_all_sizes
+@pytest.mark.usefixtures("way")
+def test_scan_is_step_folded(make: Make, sizes: tuple[int, ...]) -> None:
+    recurrence, x, state = drawn(make, *sizes)
+    outputs, last = recurrence.scan(x, state)
+    folded = []
+    for t in range(sizes[0]):
+        output, state = recurrence.step(x[t], state)
+        folded.append(output)
+    same(outputs, torch.stack(folded))
+    same_states(last, state)
+
+
+@everything
+@pytest.mark.usefixtures("way")
+def test_without_a_state_a_scan_starts_from_the_initial_one(make: Make) -> None:
+    recurrence, x, _ = drawn(make, 4, 3, 2, 3)
+    outputs, last = recurrence.scan(x)
+    other, also = recurrence.scan(x, recurrence.initial_state(3))
+    same(outputs, other)
+    same_states(last, also)
+
+
+@everything
+@at_all_sizes
+@pytest.mark.usefixtures("way")
+def test_two_chunks_joined_are_one(make: Make, sizes: tuple[int, ...]) -> None:
+    recurrence, x, state = drawn(make, *sizes)
+    x.requires_grad_()
+    cut = sizes[0] // 2
+    whole, last = recurrence.scan(x, state)
+    first, middle = recurrence.scan(x[:cut], state)
+    second, end = recurrence.scan(x[cut:], middle)
+    joined = torch.cat([first, second])
+    same(whole, joined)
+    same_states(last, end)
+    weight = torch.randn_like(whole)
+    one = torch.autograd.grad((whole * weight).sum(), [x, *recurrence.parameters()])
+    two = torch.autograd.grad((joined * weight).sum(), [x, *recurrence.parameters()])
+    for a, b in zip(one, two, strict=True):
+        same(a, b)
+
+
+@everything
+@pytest.mark.parametrize("hidden", [1, 3, 65])
+@pytest.mark.parametrize("lengths", [[0, 5, 1, 3], [1], [0], [5, 5], [2, 2, 4]], ids=str)
+@pytest.mark.usefixtures("way")
+def test_padding_changes_nothing(make: Make, hidden: int, lengths: list[int]) -> None:
+    recurrence, x, state = drawn(make, 5, len(lengths), 2, hidden)
+    for row, length in enumerate(lengths):
+        x[length:, row] = float("nan")
+    x.requires_grad_()
+    leaves = [leaf.requires_grad_() for _, leaf in states.leaves(state)]
+    inputs = [x, *leaves, *recurrence.parameters()]
+    outputs, last = recurrence.scan(x, state, torch.tensor(lengths))
+    weight = torch.randn_like(outputs)
+    together = gradients((outputs * weight).sum() + total(last), inputs)
+
+    apart: list[Tensor] = [torch.zeros_like(each) for each in inputs]
+    for row, length in enumerate(lengths):
+        assert (outputs[length:, row] == 0).all()
+        start = states.select(state, torch.tensor([row]))
+        alone, end = recurrence.scan(x[:length, row : row + 1], start)
+        same(outputs[:length, row], alone[:, 0])
+        same_states(states.select(last, torch.tensor([row])), end)
+        if length == 0:
+            assert all(torch.equal(a, b) for a, b in zip(flat(end), flat(start), strict=True))
+        part = gradients((alone * weight[:length, row : row + 1]).sum() + total(end), inputs)
+        apart = [a + b for a, b in zip(apart, part, strict=True)]
+        assert (together[0][length:, row] == 0).all()
+    for a, b in zip(together, apart, strict=True):
+        same(a, b)
+
+
+@everything
+@at_all_sizes
+@pytest.mark.usefixtures("way")
+def test_rows_of_a_batch_are_strangers(make: Make, sizes: tuple[int, ...]) -> None:
+    steps, _, features, hidden = sizes
+    recurrence, x, state = drawn(make, steps, 4, features, hidden)
+    x.requires_grad_()
+    mine = torch.tensor([2])
+    outputs, last = recurrence.scan(x, state)
+    (gradient,) = torch.autograd.grad(outputs[:, 2].sum() + total(states.select(last, mine)), x)
+    assert (gradient[:, [0, 1, 3]] == 0).all()
+    assert (gradient[:, 2] != 0).any()
+    others = torch.randn_like(x)
+    others[:, 2] = x[:, 2]
+    outputs_of_others, last_of_others = recurrence.scan(others.detach(), state)
+    assert torch.equal(outputs[:, 2], outputs_of_others[:, 2])
+    assert not torch.equal(outputs, outputs_of_others)
+    same_states(states.select(last, mine), states.select(last_of_others, mine))
+
+
+@everything
+@pytest.mark.parametrize("t", [0, 2])
+@pytest.mark.usefixtures("way")
+def test_no_output_sees_the_future(make: Make, t: int) -> None:
+    recurrence, x, state = drawn(make, 5, 3, 2, 3)
+    x.requires_grad_()
+    outputs, _ = recurrence.scan(x, state)
+    (gradient,) = torch.autograd.grad(outputs[t].sum(), x)
+    assert (gradient[t + 1 :] == 0).all()
+    assert all((gradient[s] != 0).any() for s in range(t + 1))
+
+
+@everything
+@pytest.mark.parametrize("lengths", [None, [3, 0, 1]], ids=str)
+@pytest.mark.usefixtures("way")
+def test_gradients_are_those_of_finite_differences(make: Make, lengths: list[int] | None) -> None:
+    recurrence, x, state = drawn(make, 3, 3, 2, 2)
+    given = None if lengths is None else torch.tensor(lengths)
+    x.requires_grad_()
+    leaves = [leaf.requires_grad_() for _, leaf in states.leaves(state)]
+
+    def values(*_: Tensor) -> tuple[Tensor, ...]:
+        outputs, last = recurrence.scan(x, state, given)
+        return outputs, *flat(last)
+
+    assert torch.autograd.gradcheck(values, (x, *leaves, *recurrence.parameters()), fast_mode=False)
+
+
+@everything
+@at_all_sizes
+@pytest.mark.parametrize("ragged", [False, True])
+def test_the_chosen_way_equals_the_definition(
+    make: Make, sizes: tuple[int, ...], ragged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, batch, features, hidden = sizes
+    recurrence, x, state = drawn(make, steps, batch, features, hidden, torch.float32)
+    lengths = torch.tensor([steps, 0, 1][:batch]) if ragged else None
+    x.requires_grad_()
+    leaves = [leaf.requires_grad_() for _, leaf in states.leaves(state)]
+    inputs = [x, *leaves, *recurrence.parameters()]
+    weight = torch.randn(steps, batch, recurrence.output_size)
+
+    def run() -> Iterator[Tensor]:
+        outputs, last = recurrence.scan(x, state, lengths)
+        yield from (outputs, *flat(last))
+        yield from gradients((outputs * weight).sum() + total(last), inputs)
+
+    chosen = list(run())
+    monkeypatch.setattr(choose, "scan", definition.scan)
+    defined = list(run())
+    assert len(chosen) == len(defined) > len(inputs)
+    for a, b in zip(chosen, defined, strict=True):
+        assert (a - b).norm() <= 1e-5 * b.norm()
+
+
+@everything
+def test_double_backward_works_by_the_definition(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "scan", definition.scan)
+    recurrence, x, state = drawn(make, 2, 2, 1, 2)
+    x.requires_grad_()
+
+    def values(*_: Tensor) -> tuple[Tensor, ...]:
+        return (recurrence.scan(x, state, torch.tensor([2, 1]))[0],)
+
+    assert torch.autograd.gradgradcheck(values, (x, *recurrence.parameters()))
+
+
+@everything
+def test_exchanging_the_parts_of_a_state_changes_the_answer(make: Make) -> None:
+    recurrence, x, state = drawn(make, 1, 3, 2, 3)
+    if not isinstance(state, MemoryState):
+        assert len(flat(state)) != 2, "a state of two parts that this law does not know"
+        return
+    outputs, _ = recurrence.scan(x, state)
+    exchanged, _ = recurrence.scan(x, MemoryState(h=state.c, c=state.h))
+    assert ((outputs - exchanged).abs() > 1e-3).all()
+
+
+@everything
+def test_saved_and_reopened_it_is_the_same(make: Make, tmp_path: Path) -> None:
+    recurrence, x, state = drawn(make, 4, 3, 2, 3, torch.float32)
+    save_file(recurrence.state_dict(), tmp_path / "weights.safetensors")
+    reopened = make(2, 3)
+    reopened.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    outputs, last = recurrence.scan(x, state)
+    again, end = reopened.scan(x, state)
+    assert torch.equal(outputs, again)
+    assert all(torch.equal(a, b) for a, b in zip(flat(last), flat(end), strict=True))
+
+
+@everything
+@pytest.mark.usefixtures("way")
+def test_no_steps_leave_the_state_as_it_was(make: Make) -> None:
+    recurrence, x, state = drawn(make, 4, 3, 2, 3)
+    outputs, last = recurrence.scan(x[:0], state)
+    assert outputs.shape == (0, 3, recurrence.output_size)
+    assert all(torch.equal(a, b) for a, b in zip(flat(last), flat(state), strict=True))
+
+
+def drawn(
+    make: Make, steps: int, batch: int, features: int, hidden: int, dtype: torch.dtype = torch.float64
+) -> tuple[Recurrence, Tensor, Any]:
+    """A recurrence, an input and a state, all of distinct numbers other than zero."""
+    recurrence = make(features, hidden).to(dtype)
+    with torch.no_grad():
+        for parameter in recurrence.parameters():
+            lift = 0.6 if parameter.dim() == 1 else 0.05  # a bias that keeps most rectified units awake
+            parameter.copy_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5 + lift)
+    x = torch.randn(steps, batch, features, dtype=dtype)
+    state = states.transform(
+        lambda leaf: torch.randn(leaf.shape, dtype=dtype) * 0.7, recurrence.initial_state(batch)
+    )
+    return recurrence, x, state
+
+
+def flat(state: Any) -> list[Tensor]:
+    return [leaf for _, leaf in states.leaves(state)]
+
+
+def total(state: Any) -> Tensor:
+    """A scalar that every number of a state moves, each by another amount."""
+    return sum(
+        ((leaf * torch.linspace(0.3, 1.7, leaf.shape[-1], dtype=leaf.dtype)).sum() for leaf in flat(state)),
+        torch.zeros(()),
+    )
+
+
+def gradients(value: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(value, inputs, allow_unused=True)
+    return [
+        torch.zeros_like(one) if gradient is None else gradient
+        for one, gradient in zip(inputs, found, strict=True)
+    ]
+
+
+def same(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+def same_states(a: Any, b: Any) -> None:
+    for (name, one), (also, other) in zip(states.leaves(a), states.leaves(b), strict=True):
+        assert name == also
+        same(one, other)

@@ -1,0 +1,65 @@
+"""Stacks: dropout between the layers, and sizes that do not chain. (Their laws stand in ``tests/laws``.)"""
+
+import pytest
+import torch
+
+from elman.cells import GRU, LSTM, Elman
+from elman.errors import OptionError, ShapeError
+from elman.layers import Stack
+
+
+def test_dropout_falls_between_layers_only_and_afresh_at_every_step() -> None:
+    first, second = Elman(4, 200, "logistic"), Elman(200, 3)  # above zero: zeros come from dropout alone
+    stack = Stack([first, second], dropout=0.3)
+    seen = []
+    for cell in (first, second):
+        scan = cell.scan
+        cell.scan = lambda x, *rest, scan=scan: (seen.append(x), scan(x, *rest))[1]  # type: ignore[method-assign]
+    x = torch.randn(6, 5, 4)
+    outputs, (below, _) = stack.scan(x)
+
+    assert torch.equal(seen[0], x)
+    assert (below.h > 0).all()
+    assert (outputs != 0).all()
+    kept = seen[1] != 0
+    assert 0.66 < kept.double().mean() < 0.74
+    torch.testing.assert_close(seen[1][5][kept[5]], (below.h / 0.7)[kept[5]])
+    masks = {tuple(mask.flatten().tolist()) for mask in kept}
+    assert len(masks) == 6
+
+    stack.eval()
+    seen.clear()
+    stack.scan(x)
+    assert (seen[1] != 0).all()
+
+
+def test_a_step_drops_as_a_scan_does() -> None:
+    stack = Stack([Elman(4, 30), Elman(30, 3)], dropout=0.5).double()
+    x, state = torch.randn(1, 5, 4, dtype=torch.float64), stack.initial_state(5)
+    torch.manual_seed(7)
+    scanned, _ = stack.scan(x, state)
+    torch.manual_seed(7)
+    stepped, _ = stack.step(x[0], state)
+    torch.testing.assert_close(stepped, scanned[0])
+    assert not torch.allclose(stack.eval().step(x[0], state)[0], stepped)
+
+
+def test_layers_that_do_not_chain() -> None:
+    with pytest.raises(ShapeError) as error:
+        Stack([LSTM(10, 20), GRU(30, 5)])
+    assert str(error.value) == (
+        "Stack(LSTM 10:20 → GRU 30:5) was asked for.\n"
+        "  Layer 1 gives 20 features, layer 2 reads 30.\n"
+        "  Give each layer the input_size that the layer below gives."
+    )
+
+
+def test_no_layers() -> None:
+    with pytest.raises(ShapeError, match="A Stack of no layers"):
+        Stack([])
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
+def test_a_rate_that_is_no_share(rate: float) -> None:
+    with pytest.raises(OptionError, match=r"the share of features dropped: from 0 to below 1\."):
+        Stack([LSTM(2, 3)], dropout=rate)
