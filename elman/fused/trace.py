@@ -43,7 +43,20 @@ def trace(cell: nn.Module, projected_size: int, batches: tuple[int, int] = (3, 5
     Raises:
         Objection: an operation has no counterpart, values are not B rows, or the two traces differ.
     """
-    first, second = (_trace_at(cell, projected_size, batch) for batch in batches)
+    return _alike([_trace_advance(cell, projected_size, batch) for batch in batches])
+
+
+def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:
+    """Traces ``cell.project``: a Program without state, whose rows are those of all steps.
+
+    Raises:
+        Objection: as :func:`trace`.
+    """
+    return _alike([_record(_Project(cell), {}, {}, input_size, batch) for batch in batches])
+
+
+def _alike(traces: list[Traced]) -> Traced:
+    first, second = traces
     if first.program.key != second.program.key:
         raise Objection("its equations depend on the batch size")
     return first
@@ -53,18 +66,22 @@ def _named_tensors(cell: nn.Module) -> dict[str, Tensor]:
     return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
 
 
-def _trace_at(cell: nn.Module, projected_size: int, batch: int) -> Traced:
+def _trace_advance(cell: nn.Module, projected_size: int, batch: int) -> Traced:
+    start = states.detach(cell.initial_state(batch))
+    return _record(_Advance(cell), start, dict(states.leaves(start)), projected_size, batch)
+
+
+def _record(call: "_Project | _Advance", start: Any, leaves: dict[str, Tensor], width: int, batch: int) -> Traced:
     from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
 
-    tensors = {name: tensor.detach() for name, tensor in _named_tensors(cell).items()}
-    start = states.detach(cell.initial_state(batch))
-    leaves = dict(states.leaves(start))
-    x = next(iter(leaves.values())).new_zeros(batch, projected_size)
+    tensors = {name: tensor.detach() for name, tensor in _named_tensors(call.cell).items()}
+    like = next(iter([*leaves.values(), *tensors.values()]), torch.zeros(()))
+    x = like.new_zeros(batch, width)
 
     def run(parameters: dict[str, Tensor], x: Tensor, leaves: dict[str, Tensor]) -> list[Tensor]:
         owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
-        y, after = functional_call(_Advance(cell), owned, (x, states.replace(start, leaves)))
-        return [y, *(leaf for _, leaf in states.leaves(after))]
+        returned = functional_call(call, owned, (x, states.replace(start, leaves) if leaves else None))
+        return [returned[0], *(leaf for _, leaf in states.leaves(returned[1]))]
 
     try:
         graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves)
@@ -151,7 +168,8 @@ class _Reader:
 
     def _export(self, node: fx.Node) -> str:
         if node not in self.exported:
-            known = {id(copy): name for (_, name), copy in zip(self.inputs, self.copies.values(), strict=False)}
+            tensors = [name for kind, name in self.inputs if kind == "tensor"]  # copied first, in this order
+            known = {id(copy): name for name, copy in zip(tensors, self.copies.values(), strict=False)}
             self.exported[node] = known.get(id(self.copies[node]), f"invariant.{node.name}")
         return self.exported[node]
 
@@ -163,3 +181,12 @@ class _Advance(nn.Module):
 
     def forward(self, x: Tensor, state: Any) -> Any:
         return self.cell.advance(x, state)
+
+
+class _Project(nn.Module):
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: Tensor, state: None) -> tuple[Tensor, None]:
+        return self.cell.project(x), state
