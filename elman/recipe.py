@@ -17,7 +17,7 @@ Not here: what the options mean (their dataclasses), and running a recipe (:mod:
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -264,11 +264,11 @@ def _changed(tables: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]
 def from_tables(tables: Mapping[str, Any], name: str) -> Recipe:
     """A recipe from nested dictionaries, as TOML reads them. Raises RecipeError with all that is wrong."""
     recipe, problems = _assemble(tables, name)
-    variants: list[tuple[str, Any]] = [("laptop", tables.get("laptop", {}))]
-    ablations = tables.get("ablation", [])
+    laptop, ablations = tables.get("laptop", {}), tables.get("ablation", [])
     if not isinstance(ablations, list) or not all(isinstance(each, Mapping) for each in ablations):
         problems.append("ablation must be a list of tables, each begun with [[ablation]].")
         ablations = []
+    variants = [("laptop", laptop)]
     for each in ablations:
         if not isinstance(each.get("name"), str):
             problems.append("[[ablation]] needs a name, a text in quotes.")
@@ -277,13 +277,13 @@ def from_tables(tables: Mapping[str, Any], name: str) -> Recipe:
         problems.extend(_problems_of_changes(tables, changes, title, problems))
     if problems or recipe is None:
         raise _mistakes(str(tables.get("name", name)), problems)
-    return recipe
+    return replace(recipe, laptop=laptop, ablations=tuple(ablations))
 
 
 def _problems_of_changes(tables: Mapping[str, Any], changes: Any, title: str, known: list[str]) -> list[str]:
     """What is wrong with ``[laptop]`` or an ablation, beyond what is wrong with the recipe itself."""
     if not isinstance(changes, Mapping):
-        return [f"{title} must be a table, such as [{title}.train]."]
+        return [f"{title} must be tables, such as [{title}.train]."]
     wrong = [
         f"{title}: {table} is not a table that can be changed{nearest(table, CHANGEABLE, '[', ']')}."
         for table, keys in changes.items()
@@ -317,7 +317,7 @@ def _assemble(tables: Mapping[str, Any], name: str) -> tuple[Recipe | None, list
     model_table = dict(table("model"))
     kind = model_table.pop("kind", None)
     model, train = None, None
-    if kind in MODELS:
+    if isinstance(kind, str) and kind in MODELS:
         model = read_table(MODELS[kind], model_table, "model", problems)
     else:
         came = "it is missing" if kind is None else f"it is {written(kind)}"
@@ -339,9 +339,7 @@ def _assemble(tables: Mapping[str, Any], name: str) -> tuple[Recipe | None, list
         problems.append(f"scale must be one of {', '.join(SCALES)}; it is {written(scale)}.")
     if text is None or model is None or problems:
         return None, problems
-    laptop, ablations = table("laptop"), tables.get("ablation", [])
-    recipe = Recipe(title, text, model, train, claim, data, unstated, laptop, tuple(ablations), scale)
-    return recipe, problems
+    return Recipe(title, text, model, train, claim, data, unstated, scale=scale), problems
 
 
 def _mistakes(name: str, problems: list[str]) -> RecipeError:

@@ -49,7 +49,7 @@ def test_the_import_contract_holds() -> None:
 
 
 def test_nothing_executes_text_or_swallows_errors() -> None:
-    forbidden = re.compile(r"(?<![\w.])(?:exec|eval)\(|import pickle|except[^:\n]*:\s*pass\b|\*\*kwargs")
+    forbidden = re.compile(r"(?<![\w.])(?:exec|eval)\([^)]|import pickle|except[^:\n]*:\s*pass\b|\*\*kwargs")
     found = {str(path.relative_to(ROOT)): m.group() for path in SOURCES if (m := forbidden.search(path.read_text()))}
     assert not found
 

@@ -68,10 +68,12 @@ class Cell(Recurrence):
     """One published recurrence. Subclasses write ``project`` and ``advance``; the rest is derived.
 
     ``GATES`` names, in order, the blocks of H rows that the packed weights ``weight_x`` (G X), ``weight_h``
-    (G H) and ``bias`` (G) consist of.
+    (G H) and ``bias`` (G) consist of; a cell that keeps its tensors otherwise says so.
     """
 
     GATES: ClassVar[str]
+    hidden_size: int
+    """H, in features: the size of ``h`` or, where a cell projects its output, of its memory ``c``."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -84,12 +86,8 @@ class Cell(Recurrence):
                     "Sizes are whole numbers from 1.",
                 )
         self.input_size = input_size
+        self.hidden_size = hidden_size
         self.output_size = hidden_size
-
-    @property
-    def hidden_size(self) -> int:
-        """H, in features: the size of ``h``, which is also the output."""
-        return self.output_size
 
     @abstractmethod
     def project(self, x: TBX) -> TBG:
@@ -101,6 +99,12 @@ class Cell(Recurrence):
 
     @abstractmethod
     def initial_state(self, batch: int) -> Any: ...
+
+    def adjust_start(self) -> None:
+        """What the start of this cell asks for once its tensors were drawn, such as 1 added to a bias.
+
+        To be called after every drawing, and only then. By default nothing.
+        """
 
     def step(self, x: BX, state: Any) -> tuple[BH, Any]:
         self._require(x, "B X")
@@ -115,17 +119,19 @@ class Cell(Recurrence):
         return choose.scan(self, x, state, lengths)
 
     def extra_repr(self) -> str:
-        return f"input_size={self.input_size}, hidden_size={self.output_size}"
+        return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
 
     def _zeros(self, batch: int) -> BH:
-        return next(self.parameters()).new_zeros(batch, self.output_size)
+        return next(self.parameters()).new_zeros(batch, self.hidden_size)
 
     def _uniform(self, *sizes: int) -> nn.Parameter:
         """A parameter drawn from U(±1/√H): the start of every cell's tensors, as of ``torch.nn``'s."""
-        bound = self.output_size**-0.5
+        bound = self.hidden_size**-0.5
         return nn.Parameter(torch.empty(sizes).uniform_(-bound, bound))
 
     def _require(self, x: Tensor, letters: str) -> None:
+        if x.dim() == len(letters.split()) and x.shape[-1] == self.input_size:
+            return  # before a message is written that nobody reads: a step takes microseconds
         axes.require(
             x,
             "x",
@@ -133,6 +139,16 @@ class Cell(Recurrence):
             {"X": self.input_size},
             asked=f"{type(self).__name__}({self.extra_repr()}) was given an input of {axes.say(x)}.",
             do="Sequences are T B X (time first); a single step is B X.",
+        )
+
+
+def require_at_least(least: int, name: str, number: int, cell: str) -> None:
+    """Raises :class:`ShapeError` for a depth, a size or a number of rounds below ``least``."""
+    if number < least:
+        raise ShapeError(
+            f"{cell}({name}={number}) was asked for.",
+            f"{name} is {number}.",
+            f"Give a whole number from {least}.",
         )
 
 

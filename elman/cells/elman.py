@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from elman.axes import BG, BH, TBG, TBX
-from elman.cells.cell import Cell, HiddenState
+from elman.axes import BG, BH
+from elman.cells.cell import HiddenState
+from elman.cells.packed import Packed
 from elman.errors import OptionError
 
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -17,7 +18,7 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Elman(Cell):
+class Elman(Packed):
     """Elman's simple recurrent network: the hidden layer reads the input and its own last value [elman1990].
 
     ::
@@ -49,12 +50,6 @@ class Elman(Cell):
                 f"Choose one of {', '.join(NONLINEARITIES)}.",
             )
         self.nonlinearity = nonlinearity
-        self.weight_x = self._uniform(hidden_size, input_size)
-        self.weight_h = self._uniform(hidden_size, hidden_size)
-        self.bias = self._uniform(hidden_size)
-
-    def project(self, x: TBX) -> TBG:
-        return linear(x, self.weight_x, self.bias)
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         h = NONLINEARITIES[self.nonlinearity](x + linear(state.h, self.weight_h))

@@ -3,11 +3,12 @@
 import torch
 from torch.nn.functional import linear
 
-from elman.axes import BG, BH, TBG, TBX
-from elman.cells.cell import Cell, HiddenState
+from elman.axes import BG, BH
+from elman.cells.cell import HiddenState
+from elman.cells.packed import Packed
 
 
-class GRU(Cell):
+class GRU(Packed):
     """Gated recurrent unit, reset *after* the product: cuDNN's and ``torch.nn.GRU``'s form of [cho2014].
 
     ::
@@ -40,13 +41,7 @@ class GRU(Cell):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)
-        self.weight_x = self._uniform(3 * hidden_size, input_size)
-        self.weight_h = self._uniform(3 * hidden_size, hidden_size)
-        self.bias = self._uniform(3 * hidden_size)
         self.bias_h = self._uniform(hidden_size)
-
-    def project(self, x: TBX) -> TBG:
-        return linear(x, self.weight_x, self.bias)
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         x_r, x_z, x_n = x.chunk(3, dim=-1)
@@ -61,7 +56,7 @@ class GRU(Cell):
         return HiddenState(self._zeros(batch))
 
 
-class GRUResetBefore(Cell):
+class GRUResetBefore(Packed):
     """Gated recurrent unit, reset *before* the product: the published form [cho2014].
 
     ::
@@ -84,15 +79,6 @@ class GRUResetBefore(Cell):
     """
 
     GATES = "r z n"
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        self.weight_x = self._uniform(3 * hidden_size, input_size)
-        self.weight_h = self._uniform(3 * hidden_size, hidden_size)
-        self.bias = self._uniform(3 * hidden_size)
-
-    def project(self, x: TBX) -> TBG:
-        return linear(x, self.weight_x, self.bias)
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         gates, candidate = self.weight_h.split([2 * self.hidden_size, self.hidden_size])

@@ -3,11 +3,12 @@
 import torch
 from torch.nn.functional import linear
 
-from elman.axes import BG, BH, TBG, TBX
-from elman.cells.cell import Cell, MemoryState
+from elman.axes import BG, BH
+from elman.cells.cell import MemoryState
+from elman.cells.packed import ForgetGated
 
 
-class LSTM(Cell):
+class LSTM(ForgetGated):
     """Long short-term memory: gates decide what a memory takes, keeps and shows [hochreiter1997, gers2000].
 
     ::
@@ -36,22 +37,6 @@ class LSTM(Cell):
 
     GATES = "i f g o"
     TORCH_KERNEL = "lstm"
-
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 0.0) -> None:
-        super().__init__(input_size, hidden_size)
-        self.weight_x = self._uniform(4 * hidden_size, input_size)
-        self.weight_h = self._uniform(4 * hidden_size, hidden_size)
-        self.bias = self._uniform(4 * hidden_size)
-        self.forget_bias = forget_bias
-        self.add_forget_bias()
-
-    def add_forget_bias(self) -> None:
-        """Adds ``forget_bias`` to b_f: once, after the bias was drawn."""
-        with torch.no_grad():
-            self.bias[self.hidden_size : 2 * self.hidden_size] += self.forget_bias
-
-    def project(self, x: TBX) -> TBG:
-        return linear(x, self.weight_x, self.bias)
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g, o = (x + linear(state.h, self.weight_h)).chunk(4, dim=-1)

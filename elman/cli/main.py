@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush at exit
+        _drop_output()
         return 141
     except OSError as error:
         if error.errno not in REMEDIES:
@@ -123,9 +123,17 @@ def _overview() -> str:
 
 
 def _refuse(error: Exception) -> int:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # the disk that stdout goes to is the full one
+        _drop_output()
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     return 2
+
+
+def _drop_output() -> None:
+    """What still waits to be printed goes nowhere: Python would try, and fail, again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

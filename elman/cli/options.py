@@ -28,11 +28,16 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_machine(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one (default)")
-    group.add_argument("--precision", default="float32", help="float32 (default), float64 or bfloat16")
     group.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """For verbs that train: also the precision."""
+    add_device(parser)
+    parser.add_argument("--precision", default="float32", help="float32 (default), float64 or bfloat16")
 
 
 def set_threads(args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ EXAMPLE = """\
 
 SHORT = {  # options that are a recipe's keys under a shorter name
     "model": ("model.kind", str, "recurrent (default) or counted (an n-gram model)"),
-    "cell": ("model.cell", str, "elman, lstm (default), gru or gru-reset-before"),
+    "cell": ("model.cell", str, "lstm (default), gru, elman, …"),
     "layers": ("model.layers", int, "layers of cells"),
     "hidden-size": ("model.hidden_size", int, "features of each layer"),
     "order": ("model.order", int, "tokens of the longest n-gram (--model counted)"),
@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", nargs="?", metavar="RECIPE", help="a recipe's name or file")
     parser.add_argument("--task", choices=["language-model"], help="what to train on --data")
     parser.add_argument("--data", metavar="FILE|FOLDER|CORPUS", help="the text to train on")
-    parser.add_argument("--scale", choices=["paper", "laptop"], default="paper", help="of a recipe")
+    parser.add_argument("--scale", choices=["paper", "laptop"], help="of a RECIPE (default: paper)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--from", dest="start", type=Path, metavar="RUN", help="begin from a run's weights")
@@ -72,12 +72,24 @@ def run(args: argparse.Namespace) -> None:
     options.set_threads(args)
     recipe = _recipe(args)
     out = args.out or Path("runs") / (execute.folder_name(recipe) if recipe else "")
+    goes_on = recipe is None or (args.resume and out.exists())
+    if goes_on and args.start is not None:
+        raise OptionError(
+            f"The run {out} was to go on, and to begin from {args.start}.",
+            "A run that goes on has its own weights.",
+            "Leave out --from, or --resume with another --out.",
+        )
     setting = execute.Setting(args.data_dir, args.device, args.precision, args.max_minutes)
     progress = on_stderr(recipe.text.unit if recipe else "words")
-    if args.resume and (recipe is None or out.exists()):
-        trained = execute.resume(out, recipe, setting, progress)
-    else:
-        trained = execute.begin(recipe, out, setting, progress, args.start)
+    try:
+        if recipe is None or goes_on:
+            trained = execute.resume(out, recipe, setting, progress)
+        else:
+            trained = execute.begin(recipe, out, setting, progress, args.start)
+    except KeyboardInterrupt:
+        if (out / "last.safetensors").exists():
+            options.say(f"Saved. Go on with: elman train --resume --out {out}")
+        raise
     if args.json:
         options.print_json(summary(trained))
     else:
@@ -125,12 +137,14 @@ def _recipe(args: argparse.Namespace) -> "Recipe | None":
 
     changes = {key: value for key, _, _ in SHORT.values() if (value := getattr(args, key)) is not None}
     changes |= options.settings(args.set)
-    if args.recipe is not None and args.data is None and args.task is None:
-        recipe = recipes.at_scale(options.named_recipe(args.recipe), args.scale)
+    own = args.data is not None
+    if args.recipe is not None and not own and args.task is None:
+        recipe = recipes.at_scale(options.named_recipe(args.recipe), args.scale or "paper")
         return recipes.with_changes(recipe, changes)
-    if args.recipe is None and args.data is not None:
+    if args.recipe is None and own and args.scale is None:
         return _own_text(args.data, changes)
-    if args.recipe is None and args.data is None and args.resume and args.out and not changes:
+    alone = args.recipe is None and args.task is None and not own and args.scale is None and not changes
+    if alone and args.resume and args.out is not None:
         return None
     raise OptionError(
         "`elman train` was to train something.",

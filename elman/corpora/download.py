@@ -59,14 +59,14 @@ def download(
             _discard(part)
             continue
         except _BrokenOff as error:
-            failures = 1 if _size(part) > before else failures + 1
+            failures = 0 if _size(part) > before else failures + 1
             if failures >= attempts:
                 raise CorpusError(
                     f"{url} was to be downloaded.",
-                    f"After {attempts} attempts {_size(part):,} bytes have come: {error}.",
+                    f"{_size(part):,} bytes have come, none in the last {attempts} attempts: {error}.",
                     "Try again: the download continues where it broke off.",
                 ) from None
-            time.sleep(first_wait_seconds * 2 ** (failures - 1))
+            time.sleep(first_wait_seconds * 2 ** max(failures - 1, 0))
             continue
         except OSError as error:
             raise CorpusError(

@@ -20,7 +20,7 @@ from elman.corpora.standard_library import TOPICS, docstrings, library_folder, s
 from elman.errors import CorpusError
 from elman.text import Source, TextFile, TextOptions, write_atomically
 
-PREPARATION = 1
+PREPARATION = 2
 """Raised whenever the preparation of the texts changes, so that none of the older is used."""
 
 _PARTS = 16
@@ -41,7 +41,7 @@ class Embedded:
         del options, data_dir  # the same files whatever the tokens are, and always in the user's cache
         folder = self.folder()
         if not self._whole(folder):
-            self._make(folder)
+            self.make()
         return {split: TextFile(folder / f"{split}.txt") for split in SPLITS}
 
     def where(self, data_dir: Path | None = None) -> Path | None:
@@ -69,7 +69,9 @@ class Embedded:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _make(self, folder: Path) -> None:
+    def make(self) -> list[Path]:
+        """Makes the texts anew and returns their files."""
+        folder = self.folder()
         texts: dict[str, list[str]] = {split: [] for split in SPLITS}
         for name, text in self.documents(library_folder()):
             texts[_split_of(name)].append(text)
@@ -87,6 +89,7 @@ class Embedded:
                 f"{folder} cannot be written: {error.strerror or error}.",
                 "Make room there, or name another folder by XDG_CACHE_HOME.",
             ) from None
+        return [folder / name for name in files]
 
 
 def documentation(root: Path) -> Iterator[tuple[str, str]]:

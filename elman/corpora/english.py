@@ -29,7 +29,7 @@ _MARKER = re.compile(r"(?:[*+•-]|\d{1,2}[.)]|\(\d\)|\[\d+\]|[a-z]\))\s+")
 _DEFINED = re.compile(r"(?:[\w.*-]+(?:\([^()]*\))?\s+(?:--?|=>?)|\*{0,2}[\w.]+:)\s+(?=[A-Za-z])")
 _CODE = re.compile(
     r"\S+\s*::=|(?:def|class|import|from|return|raise|async|elif|else)\b.*[:(=]|[\w.\[\]]+\s*[-+*/|]?=\s|[$#@|]"
-    r"|[\w.]+\(.*\)\s*(?:->.*)?:?$"
+    r"|[\w.]+\(.*\)\s*(?:->.*)?:?$|with\b.* as \w+:$|for \w+ in \S+:$"
 )
 _END = re.compile(r"(?<=[.?!])[)\"']*\s+(?=[\"'(]*[A-Z])")
 _SPELT_OUT = (
@@ -109,7 +109,7 @@ def _prepare(sentence: str) -> str:
         tokens = [token for token in tokens if token not in "()"]
     while tokens and tokens[0] in _MARKS - {"("}:
         del tokens[0]
-    while tokens and tokens[-1] in {",", ";", "--", "/"}:
+    while tokens and tokens[-1] in {",", ";", "--", "/", "or", "and"}:
         del tokens[-1]
     words = [token for token in tokens if token[0].isalpha() or token[0] == "_"]
     marks = sum(map(_MARKS.__contains__, tokens))

@@ -48,22 +48,25 @@ def fetch(
     ``source``: a folder (searched through), an archive (tar, zip) or, for a corpus of one file, that file;
     as a path, or as the address of an archive, of that file, or of the folder the files are in. Packed files
     (.gz, .xz) are unpacked. Without ``source`` the corpus is downloaded from where it is published; nothing
-    is done if it is there already. For ``ptb-chars`` the words are fetched, which its characters derive from.
+    is done if it is there already. For ``ptb-chars`` the words are fetched, which its characters derive from;
+    ``python-docs`` and ``python-code`` are made anew.
 
     Nothing is written unless every file is the published one. Raises :class:`CorpusError` otherwise, and for
     a corpus that is not freely licensed and has no ``source``.
     """
     corpus = named(name)
+    if isinstance(corpus, Embedded):
+        if source is not None:
+            raise CorpusError(
+                f"{name} was to be fetched from {source}.",
+                "It is made from the Python at hand, not fetched.",
+                f"Just use it by its name, {name}.",
+            )
+        return corpus.make()
     checks = corpus.verify(data_dir)
     present = [check.path for check in checks if check.path is not None and check.good]
     if source is None and len(present) == len(checks):
         return present
-    if isinstance(corpus, Embedded):
-        raise CorpusError(
-            f"{name} was to be fetched" + (f" from {source}." if source else "."),
-            "It is made from the Python at hand, not fetched.",
-            f"Just use it: elman train … --data {name}" if source else "Delete its folder in the cache.",
-        )
     if isinstance(corpus, PennCharacters):
         return fetch(corpus.words.name, data_dir, progress, source)
     folder = (data_dir or user_cache()) / corpus.folder

@@ -37,7 +37,7 @@ class PennSymbols:
         if self.from_words:
             yield from (line.strip().replace(" ", "_") for line in read_lines(self.path))
         else:
-            yield from (line.replace(" ", "") for line in read_lines(self.path))
+            yield from (line.replace(" ", "") for line in read_lines(self.path) if line != " ")
 
     def published_sha256(self) -> str:
         """The hash of the published file that these symbols make."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -79,4 +79,4 @@ class Stack(Recurrence):
         return x if k == 0 else drop(x, self.dropout, self.training)
 
     def _layers(self) -> list[Recurrence]:
-        return [cell for cell in self.cells if isinstance(cell, Recurrence)]
+        return cast(list[Recurrence], self.cells)

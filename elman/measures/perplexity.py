@@ -13,6 +13,9 @@ from elman.protocols import LanguageModel, State
 CHUNK = 1024
 """Steps handed to a model at once when a text is evaluated. The result does not depend on it."""
 
+WARM_UP = 256
+"""Tokens that a part of a text reads before it predicts, where parts are read side by side."""
+
 
 class Perplexity(NamedTuple):
     """What a text costs under a model: ``nats`` in all, over ``tokens`` predictions.
@@ -48,13 +51,18 @@ class _ScoresStreams(Protocol):
     def score(self, ids: np.ndarray, start_id: int | None) -> np.ndarray: ...
 
 
-def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = CHUNK) -> Perplexity:
+def evaluate(
+    model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = CHUNK, streams: int = 1
+) -> Perplexity:
     """What the text ``ids`` costs under ``model``, read as one stream from its first token to its last.
 
     The stream starts in ``model.start(1)`` and reads ``start_id``; then each of the N tokens is predicted
     from all before it: N predictions, none dropped, dropout off. (Published neural results on the Penn
     Treebank predict N − 1: they skip the very first token.) The logarithms are added in float64, and the
-    result does not depend on ``chunk``, the number of steps (≥ 1) read at once, beyond rounding (1e-6).
+    result does not depend on ``chunk``, the number of tokens (≥ 1) read at once, beyond rounding (1e-6).
+
+    With ``streams`` over 1 the text is cut in so many parts that are read side by side: much faster, and
+    nearly the same. Each part but the first starts anew, 256 tokens ahead of what it predicts.
 
     ids: int, N ≥ 1. A model of torch.nn is put into evaluation mode and given back in the mode it came in.
     """
@@ -64,24 +72,32 @@ def evaluate(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int = 
     if isinstance(model, nn.Module):
         model.eval()
     try:
-        return Perplexity(_nats(model, ids, start_id, chunk), len(ids))
+        return Perplexity(_nats(model, ids, start_id, chunk, streams), len(ids))
     finally:
         if isinstance(model, nn.Module):
             model.train(training)
 
 
 @torch.no_grad()
-def _nats(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int) -> float:
-    state = model.start(1)
+def _nats(model: LanguageModel, ids: np.ndarray, start_id: int, chunk: int, streams: int) -> float:
+    """Part k reads ``length`` tokens from k·own on; its warm-up is part k−1's to predict."""
+    warm_up = min(WARM_UP, len(ids) - 1)
+    own = math.ceil((len(ids) - warm_up) / streams)
+    length, steps = own + warm_up, max(1, chunk // streams)
+    state = model.start(streams)
     device = device_of(state)
     total = torch.zeros((), dtype=torch.float64, device=device)
-    last = start_id
-    for begin in range(0, len(ids), chunk):
-        targets = column(ids[begin : begin + chunk]).to(device)
-        inputs = torch.cat((targets.new_tensor([[last]]), targets[:-1]))
-        log_probabilities, state = model.log_probabilities(inputs, targets, state)
-        total -= log_probabilities.sum(dtype=torch.float64)
-        last = int(ids[min(begin + chunk, len(ids)) - 1])
+    for begin in range(0, length, steps):
+        offsets = np.arange(begin, min(begin + steps, length))[:, None]
+        places = offsets + own * np.arange(streams)
+        counted = (places < len(ids)) & ((offsets >= warm_up) | (places == offsets))
+        targets = ids[np.minimum(places, len(ids) - 1)].astype(np.int64)
+        inputs = ids[np.minimum(places, len(ids)) - 1].astype(np.int64)
+        inputs[places == 0] = start_id
+        log_probabilities, state = model.log_probabilities(
+            torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device), state
+        )
+        total -= log_probabilities.double()[torch.from_numpy(counted).to(device)].sum()
     return total.item()
 
 

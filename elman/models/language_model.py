@@ -1,18 +1,19 @@
 """The recurrent language model: embedding, a stack of cells, softmax."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elman.axes import BV, TB, B
-from elman.cells import CELLS, LSTM, Cell, Elman
+from elman.cells import CELLS, MUT1, MUT2, RHN, Cell, Elman, ForgetGated, MogrifierLSTM, ProjectedLSTM
 from elman.cells.elman import NONLINEARITIES
 from elman.errors import OptionError, ShapeError, TokenError
 from elman.layers import Embedding, OneHot, Softmax, Stack
 from elman.layers.dropout import drop
+
+FORGET_GATED = [name for name, kind in CELLS.items() if issubclass(kind, ForgetGated)]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class RecurrentOptions:
     ``embedding_size`` None: as ``hidden_size``. ``one_hot``: cells read the one-hot vector itself.
     ``tied``: the softmax reads the embedding's weight, through a linear map where the sizes differ.
     ``initial_scale``: every tensor, biases and embedding included, starts as U(±scale) [zaremba2014]; None:
-    each layer's own start. ``forget_bias`` is added to b_f of every LSTM after that.
+    each layer's own start. ``forget_bias`` is added to b_f of every cell with a forget gate after that, and
+    what else a cell asks for, such as gains of 1, is set. ``depth`` is the RHN's, ``rounds`` the Mogrifier's
+    and ``projection_size`` the projected LSTM's; None: the cell's own default.
 
     >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
     ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
@@ -40,6 +43,9 @@ class RecurrentOptions:
     dropout_output: float = 0.0
     initial_scale: float | None = None
     forget_bias: float = 0.0
+    depth: int | None = None
+    rounds: int | None = None
+    projection_size: int | None = None
 
     def problems(self) -> list[str]:
         """What is wrong, one sentence for each mistake; empty when nothing is."""
@@ -68,8 +74,16 @@ class RecurrentOptions:
                     found.append(f"model.{name} needs an embedding; model.one_hot has none.")
         if self.initial_scale is not None and not self.initial_scale > 0:
             found.append(f"model.initial_scale must be above 0; it is {self.initial_scale}.")
-        if self.forget_bias != 0 and self.cell != "lstm":
-            found.append(f'model.forget_bias is for model.cell = "lstm"; the cell is "{self.cell}".')
+        if self.forget_bias != 0 and self.cell not in FORGET_GATED:
+            found.append(
+                f'model.forget_bias is for model.cell = {", ".join(FORGET_GATED)}; the cell is "{self.cell}".'
+            )
+        for name, cell in (("depth", "rhn"), ("rounds", "mogrifier"), ("projection_size", "lstmp")):
+            number = getattr(self, name)
+            if number is not None and self.cell != cell:
+                found.append(f'model.{name} is for model.cell = "{cell}"; the cell is "{self.cell}".')
+            elif number is not None and number < 1:
+                found.append(f"model.{name} must be 1 or more; it is {number}.")
         return found
 
 
@@ -117,20 +131,22 @@ class RecurrentLanguageModel(nn.Module):
             if options.one_hot
             else Embedding(vocabulary_size, embedding_size, options.dropout_input)
         )
-        sizes = [self.embedding.output_size] + [hidden] * options.layers
-        cells = [_cell(options, x, h) for x, h in pairwise(sizes)]
+        cells: list[Cell] = []
+        for _ in range(options.layers):
+            below = cells[-1].output_size if cells else self.embedding.output_size
+            cells.append(_cell(options, below))
         self.stack = Stack(cells, options.dropout_between)
         shared: Any = self.embedding.weight if options.tied else None
         self.map = None
-        if shared is not None and embedding_size != hidden:
-            self.map = nn.Linear(hidden, embedding_size, bias=False)
-        self.softmax = Softmax(hidden if shared is None else embedding_size, vocabulary_size, shared)
+        output_size = cells[-1].output_size
+        if shared is not None and embedding_size != output_size:
+            self.map = nn.Linear(output_size, embedding_size, bias=False)
+        self.softmax = Softmax(output_size if shared is None else embedding_size, vocabulary_size, shared)
         if options.initial_scale is not None:
             for parameter in self.parameters():
                 nn.init.uniform_(parameter, -options.initial_scale, options.initial_scale)
             for cell in cells:
-                if isinstance(cell, LSTM):
-                    cell.add_forget_bias()
+                cell.adjust_start()
 
     @property
     def parameter_count(self) -> int:
@@ -191,9 +207,17 @@ class RecurrentLanguageModel(nn.Module):
                 )
 
 
-def _cell(options: RecurrentOptions, input_size: int, hidden_size: int) -> Cell:
-    if options.cell == "elman":
-        return Elman(input_size, hidden_size, options.nonlinearity)
-    if options.cell == "lstm":
-        return LSTM(input_size, hidden_size, options.forget_bias)
-    return CELLS[options.cell](input_size, hidden_size)
+def _cell(options: RecurrentOptions, input_size: int) -> Cell:
+    kind, hidden = CELLS[options.cell], options.hidden_size
+    if issubclass(kind, Elman):
+        return kind(input_size, hidden, options.nonlinearity)
+    if issubclass(kind, MUT1 | MUT2):
+        return kind(input_size, hidden, projected=input_size != hidden)
+    if issubclass(kind, RHN) and options.depth is not None:
+        return kind(input_size, hidden, options.depth)
+    more: dict[str, Any] = {"forget_bias": options.forget_bias} if options.forget_bias else {}
+    if issubclass(kind, MogrifierLSTM) and options.rounds is not None:
+        more["rounds"] = options.rounds
+    if issubclass(kind, ProjectedLSTM):
+        more["projection_size"] = options.projection_size
+    return kind(input_size, hidden, **more)

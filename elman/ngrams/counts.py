@@ -18,7 +18,7 @@ class Counts(NamedTuple):
     """The n-grams of one order. M: how many there are; rows are in ascending order of ``keys``."""
 
     keys: np.ndarray  # M, int64: row of the prefix · (V + 1) + last word
-    occurrences: np.ndarray  # M, int64: how often the text has it
+    occurrences: np.ndarray  # M, whole numbers: how often the text has it
     suffix: np.ndarray  # M, int32: the row, one order down, of the n-gram without its first symbol
     first_row: int  # the row of the n-gram that the text begins with; −1 where the text is too short
     sentence_rows: int  # the n-grams that begin with <s> are the rows from here on

@@ -56,7 +56,9 @@ def estimate_tables(
         probabilities.append(p)
         kept.append(keep)
     backoffs.append(np.ones(orders[-1].rows))
-    return _tables(orders, probabilities, backoffs, kept, width)
+    keys = [order.keys for order in orders]
+    del orders  # a third of all memory, before the tables need theirs
+    return _tables(keys, probabilities, backoffs, kept, width)
 
 
 def _adjusted(orders: list[Counts], n: int, smoothing: str, beginning: bool) -> np.ndarray:
@@ -67,22 +69,27 @@ def _adjusted(orders: list[Counts], n: int, smoothing: str, beginning: bool) -> 
 
 
 def _tables(
-    orders: list[Counts],
+    keys: list[np.ndarray],
     probabilities: list[np.ndarray],
     backoffs: list[np.ndarray],
     kept: list[np.ndarray],
     width: int,
 ) -> list[Table]:
-    """Drops what is not kept, except prefixes of what is: they stay, with their backed-off probability."""
-    for n in range(len(orders) - 1, 1, -1):
-        kept[n - 1][orders[n].keys[kept[n]] // width] = True
+    """Drops what is not kept, except prefixes of what is: they stay, with their backed-off probability.
+
+    Writes into the arrays it is given.
+    """
+    for n in range(len(keys) - 1, 1, -1):
+        kept[n - 1][keys[n][kept[n]] // width] = True
     tables: list[Table] = []
-    new_rows = np.arange(width)
+    new_rows: np.ndarray | None = None  # of the order before, where some of its rows were dropped
     with np.errstate(divide="ignore"):  # log 0 = −inf is meant: <s> has no probability
-        for order, p, backoff, keep in zip(orders, probabilities, backoffs, kept, strict=True):
-            keys = order.keys
-            if tables:
-                keys = new_rows[keys[keep] // width] * width + keys[keep] % width
-                new_rows = np.cumsum(keep) - 1
-            tables.append(Table(keys, np.log(p[keep]), np.log(backoff[keep])))
+        for rows, p, backoff, keep in zip(keys, probabilities, backoffs, kept, strict=True):
+            whole = bool(keep.all())
+            if not whole:
+                rows, p, backoff = rows[keep], p[keep], backoff[keep]
+            if new_rows is not None:
+                rows = new_rows[rows // width] * width + rows % width
+            new_rows = None if whole else np.cumsum(keep) - 1
+            tables.append(Table(rows, np.log(p, out=p), np.log(backoff, out=backoff)))
     return tables

@@ -1,18 +1,18 @@
 """A recipe carried out: its text opened, its model trained or counted, everything left in a run folder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from elman.corpora import Corpus, open_corpus
-from elman.errors import RunError
+from elman.errors import OptionError, RunError
 from elman.measures.perplexity import Perplexity, evaluate
 from elman.models.language_model import RecurrentLanguageModel
 from elman.ngrams import CountedModel, CountedOptions
 from elman.protocols import LanguageModel
 from elman.recipe import Recipe, read, to_tables, to_toml
-from elman.run import build_model
 from elman.text import Vocabulary
 from elman.training import precision, tensorfile
 from elman.training.counted import count
@@ -73,6 +73,12 @@ def begin(
     not empty, :class:`~elman.errors.CorpusError`, :class:`~elman.errors.OptionError` …
     """
     RunFolder.require_new(out)
+    if start is not None and isinstance(recipe.model, CountedOptions):
+        raise OptionError(
+            f"A counted model was to begin from the run {start}.",
+            "It is made of counts, not of weights that go on from others.",
+            "Leave --from out.",
+        )
     before = None if start is None else RunFolder.open(start)
     vocabulary = None if before is None else Vocabulary.load(before.vocabulary)
     corpus = open_corpus(recipe.corpus, recipe.text, setting.data_dir, vocabulary)
@@ -117,7 +123,9 @@ def _carry_out(
         parameters = model.parameters
     else:
         training = recipe.train or TrainingOptions()
-        model = build_model(recipe.model, vocabulary, training.seed)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
+            torch.manual_seed(training.seed)
+            model = RecurrentLanguageModel(len(vocabulary), recipe.model, vocabulary.start_id)
         outcome = train(
             model,
             corpus.train,
@@ -152,10 +160,11 @@ def _test(model: LanguageModel, corpus: Corpus) -> Perplexity | None:
 
 
 def _require_same(folder: RunFolder, own: Recipe, asked: Recipe) -> None:
-    if to_toml(own) == to_toml(asked):
-        return
-    before, after = _flat(to_tables(own)), _flat(to_tables(asked))
+    """Two recipes are the same where all that decides the numbers is; what is claimed may be reworded."""
+    before, after = _deciding(own), _deciding(asked)
     unlike = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    if not unlike:
+        return
     said = [f"{key} is {before.get(key, 'absent')}, not {after.get(key, 'absent')}" for key in unlike[:4]]
     raise RunError(
         f"The run {folder.path} was to go on with the recipe {asked.name}.",
@@ -164,9 +173,11 @@ def _require_same(folder: RunFolder, own: Recipe, asked: Recipe) -> None:
     )
 
 
-def _flat(tables: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tables.items():
-        flat.update(_flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value})
-    return flat
-
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    tables = to_tables(recipe)
+    keys = {
+        f"{table}.{key}": value
+        for table in ("text", "model", "train")
+        for key, value in tables.get(table, {}).items()
+    }
+    return {"corpus": recipe.corpus, **keys}

@@ -65,11 +65,18 @@ def verdict(claim: Claim, valid: float | None, test: float | None) -> str:
     >>> verdict(Claim("karpathy2015", "tinyshakespeare"), 1.48, None)
     'measured'
     """
-    published, ours = (claim.test, test) if claim.test is not None else (claim.valid, valid)
+    published, ours = headline(claim, claim.valid, claim.test), headline(claim, valid, test)
     if published is None or ours is None:
         return "measured"
     over = ours - published
     return "reproduced" if over <= claim.tolerance else f"missed by {over:.2f}"
+
+
+def headline(claim: Claim, valid: float | None, test: float | None) -> float | None:
+    """The number that a claim is about: of the text that was published on, the test text first."""
+    if claim.test is None and (claim.valid is not None or test is None):
+        return valid
+    return test
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -162,7 +169,7 @@ def _page_table(rows: Sequence[Result]) -> str:
             number(row.published, row.measure),
             row.verdict,
             str(row.seeds),
-            f"{row.minutes:.1f}",
+            f"{row.minutes:.1f}" if row.minutes >= 1 else f"{row.minutes:.2f}",
             f"{row.tokens_per_second:,}",
             row.device,
             row.commit,

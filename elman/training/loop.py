@@ -28,6 +28,8 @@ from elman.training.progress import Progress, Silent
 from elman.training.streams import Streams
 
 JOURNAL_LINES_PER_EPOCH = 50
+TOKENS_PER_VALIDATION_STREAM = 100_000
+"""A validation text of twice as many tokens is read as two streams, and so on, so that it is soon read."""
 
 
 @runtime_checkable
@@ -78,7 +80,7 @@ def train(
     train_ids, valid_ids: int, 1-D. ``device``: "cpu", "cuda", "auto". ``precision``: "float32",
     "float64", or "bfloat16" (products in bfloat16, weights in float32). ``max_minutes`` counts from the
     call; then the validation text is read once more, and training can be resumed. The validation text is
-    always read as one stream, as in :func:`elman.measures.perplexity.evaluate`.
+    read as one stream, or as one per 100,000 tokens: see :func:`elman.measures.perplexity.evaluate`.
 
     Saves every ``checkpoint_seconds``, after each evaluation, and on SIGINT (then raises KeyboardInterrupt)
     or SIGTERM (SystemExit).
@@ -220,7 +222,8 @@ class _Loop:
     def _evaluate(self) -> None:
         """Reads the validation text; keeps the weights if they are the best so far."""
         at, epoch = self.at, self.at.epoch - (self.at.piece == 0)
-        valid = evaluate(self.model, self.valid_ids, self.start_id)
+        streams = max(1, len(self.valid_ids) // TOKENS_PER_VALIDATION_STREAM)
+        valid = evaluate(self.model, self.valid_ids, self.start_id, streams=streams)
         if not math.isfinite(valid.nats):
             raise self._divergence(at.step, "loss on the validation text", valid.nats)
         best = at.best_nats_per_token is None or valid.nats_per_token < at.best_nats_per_token
@@ -244,7 +247,6 @@ class _Loop:
         }
         self._journal("evaluation", result)
         self.progress.evaluated(epoch, valid, best)
-        self.model.train()
 
     def _finished(self) -> str | None:
         patience = self.options.stop_after

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-import elman
+from elman.version import VERSION
 
 
 def describe(format_version: int, device: str, precision: str) -> str:
@@ -15,7 +15,7 @@ def describe(format_version: int, device: str, precision: str) -> str:
     gpu = torch.cuda.get_device_name() if device.startswith("cuda") and torch.cuda.is_available() else None
     lines = [
         f"format = {format_version}",
-        f"elman = {json.dumps(elman.__version__)}",
+        f"elman = {json.dumps(VERSION)}",
         f"python = {json.dumps(platform.python_version())}",
         f"torch = {json.dumps(torch.__version__)}",
         f"system = {json.dumps(f'{platform.system()} {platform.machine()}')}",

@@ -65,11 +65,7 @@ def put_weights(model: nn.Module, stored: Mapping[str, Tensor], source: Path) ->
         if own[name].shape != stored[name].shape
     ]
     if missing or strange or unlike:
-        said = [
-            f"{', '.join(names[:3])} {verb}"
-            for names, verb in ((missing, "missing"), (strange, "unknown"))
-            if names
-        ]
+        said = [f"{name} is missing" for name in missing[:3]] + [f"{name} is unknown" for name in strange[:3]]
         raise RunError(
             f"The weights of {source} were to be put into this model.",
             f"They do not fit: {'; '.join(said + unlike[:3])}.",

@@ -66,6 +66,10 @@ def test_top_p_keeps_the_fewest_whose_sum_reaches_it(top_p: float, kept: list[in
     close(frequencies(top_p=top_p), expected.tolist())
 
 
+def test_a_sum_that_is_just_reached_is_enough() -> None:
+    close(frequencies(p=torch.tensor([0.25, 0.5, 0.25], dtype=torch.float64), top_p=0.5), [0, 1, 0])
+
+
 def test_temperature_comes_before_the_nucleus() -> None:
     """At temperature 0.5 two tokens hold 0.16/0.30 + 0.09/0.30 = 0.83 ≥ 0.8; at 1 it takes three."""
     close(frequencies(top_p=0.8, temperature=0.5), [0, 0.64, 0, 0.36])
@@ -83,7 +87,7 @@ def test_greedy_takes_the_likeliest_and_of_equals_the_first() -> None:
     assert choose_token(rows, greedy=True).tolist() == [1, 0]
 
 
-@pytest.mark.parametrize(("temperature", "expected"), [(1e-300, [0, 1, 0, 0]), (1e300, [0.25] * 4)])
+@pytest.mark.parametrize(("temperature", "expected"), [(1e-320, [0, 1, 0, 0]), (1e300, [0.25] * 4)])
 def test_extreme_temperatures_have_their_limits(temperature: float, expected: list[float]) -> None:
     close(frequencies(temperature=temperature), expected)
 

@@ -189,9 +189,18 @@ def test_the_chosen_way_equals_the_definition(
     chosen = list(run())
     monkeypatch.setattr(choose, "scan", definition.scan)
     defined = list(run())
-    assert len(chosen) == len(defined) > len(inputs)
-    for a, b in zip(chosen, defined, strict=True):
+    recurrence.double()
+    x, state, weight = (
+        x.detach().double().requires_grad_(),
+        states.transform(Tensor.double, state),
+        weight.double(),
+    )
+    inputs = [x, *flat(state), *recurrence.parameters()]
+    exact = list(run())
+    assert len(chosen) == len(defined) == len(exact) > len(inputs)
+    for a, b, truth in zip(chosen, defined, exact, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm()
+        assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm()
 
 
 @everything

@@ -204,7 +204,7 @@ def test_options_say_all_that_is_wrong_with_them() -> None:
         cell="lstn", nonlinearity="swish", layers=0, hidden_size=-3, dropout_output=1.0, initial_scale=0.0
     )
     assert wrong.problems() == [
-        'model.cell must be one of elman, lstm, gru, gru-reset-before; it is "lstn".',
+        f'model.cell must be one of {", ".join(CELLS)}; it is "lstn".',
         'model.nonlinearity must be one of tanh, relu, logistic; it is "swish".',
         "model.layers must be 1 or more; it is 0.",
         "model.hidden_size must be 1 or more; it is -3.",

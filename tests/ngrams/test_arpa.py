@@ -59,6 +59,8 @@ def test_a_file_written_by_hand_gives_its_probabilities(tmp_path: Path) -> None:
     expected = [-0.1, -0.05, -0.7, -1.25, -1.0625, -0.5, -0.375]
     np.testing.assert_allclose(-model.score(ids) / math.log(10), expected, rtol=1e-14)
     assert (model.order, model.ngrams, model.end_id) == (3, (4, 3, 1), 0)
+    model.write_arpa(tmp_path / "again.arpa", VOCABULARY)
+    assert "-99.000000000\t<s>\t-0.500000000\n" in (tmp_path / "again.arpa").read_text()
     dense, _ = model.step(torch.tensor([2]), model.start(1))  # after "<s> the"
     np.testing.assert_allclose(
         dense[0] / math.log(10),

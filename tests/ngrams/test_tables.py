@@ -8,7 +8,7 @@ TABLE = Table(KEYS, -np.arange(1.0, 7), np.zeros(6))
 
 
 def test_find_gives_the_row_of_what_is_there_and_minus_one_for_all_else() -> None:
-    prefix = np.array([[0, 0, 2, 3], [2, 1, -1, 9]])
+    prefix = np.array([[0, 0, 2, 3], [3, 1, -1, 9]])
     words = np.array([[7, 2, 9, 5], [-1, 1, 1, 9]])
     assert find(TABLE, prefix, words, 10).tolist() == [[1, -1, 4, 5], [-1, -1, -1, -1]]
     assert find(Table(KEYS[:0], KEYS[:0], KEYS[:0]), prefix, words, 10).tolist() == [[-1] * 4] * 2
