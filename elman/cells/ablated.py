@@ -123,7 +123,5 @@ class LSTMWithForgetBias(LSTM):
     True
     """
 
-    TORCH_KERNEL = "lstm"
-
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
         super().__init__(input_size, hidden_size, forget_bias)

@@ -39,7 +39,6 @@ class Elman(Packed):
     """
 
     GATES = "h"
-    TORCH_KERNEL = "rnn"
 
     def __init__(self, input_size: int, hidden_size: int, nonlinearity: str = "tanh") -> None:
         super().__init__(input_size, hidden_size)

@@ -37,7 +37,6 @@ class GRU(Packed):
     """
 
     GATES = "r z n"
-    TORCH_KERNEL = "gru"
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

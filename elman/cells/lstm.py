@@ -36,7 +36,6 @@ class LSTM(ForgetGated):
     """
 
     GATES = "i f g o"
-    TORCH_KERNEL = "lstm"
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g, o = (x + linear(state.h, self.weight_h)).chunk(4, dim=-1)
