@@ -1,7 +1,7 @@
 """Compiles the native executor if there is a C++ compiler. Without one the package is complete, and slower.
 
-The executor is plain C++17 (GCC or Clang) with a C interface: it includes nothing of Python or PyTorch, so one
-build serves every version of both. It is compiled once for each level of a processor's instructions.
+The executor is plain C++17 (GCC or Clang) with a C interface: it includes nothing of Python or PyTorch, so
+one build serves every version of both. It is compiled once for each level of a processor's instructions.
 """
 
 import os
@@ -15,7 +15,8 @@ from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("elman/fused/native")
 FLAGS = (
-    "-shared -fPIC -std=c++17 -O3 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden -pthread"
+    "-shared -fPIC -pthread -std=c++17 -O3 -fvisibility=hidden "
+    "-ffp-contract=fast -fno-math-errno -fno-trapping-math"
 )
 X86 = {
     "v2": "-march=x86-64-v2",
@@ -37,7 +38,9 @@ class BuildExecutor(build_ext):
             target = self._folder() / f"executor.{level}.so"
             target.parent.mkdir(parents=True, exist_ok=True)
             command = [*compiler.split(), *FLAGS.split(), *flags.split(), *self.extensions[0].sources]
-            running[level] = subprocess.Popen([*command, "-o", str(target)], stderr=subprocess.PIPE, text=True)
+            running[level] = subprocess.Popen(
+                [*command, "-o", str(target)], stderr=subprocess.PIPE, text=True
+            )
         for level, process in running.items():
             said = (process.communicate()[1] or "").strip()
             if process.returncode:

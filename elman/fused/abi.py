@@ -6,7 +6,10 @@ from ctypes import c_double, c_int32, c_int64, c_void_p
 
 class Instruction(ctypes.Structure):
     _fields_ = [
-        *((name, c_int32) for name in ("op", "form", "to", "a", "b", "c", "buffer", "offset", "width", "unused")),
+        *(
+            (name, c_int32)
+            for name in ("op", "form", "to", "a", "b", "c", "buffer", "offset", "width", "unused")
+        ),
         ("number", c_double),
     ]  # fmt: skip
 
@@ -15,7 +18,8 @@ class Stage(ctypes.Structure):
     _fields_ = [
         (name, c_int32)
         for name in (
-            "by_rows", "barrier", "units", "widest", "inner", "registers", "width", "first", "count", "unused",
+            "by_rows", "barrier", "units", "widest", "inner", "registers", "width", "first", "count",
+            "unused",
         )
     ]  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Which way a scan runs: by the compiled executor, or, where something speaks against it, by the definition."""
+"""Which way a scan runs: by the compiled executor, or by the definition where something speaks against it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 
 
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
-    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for this cell and these tensors."""
+    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors."""
     leaves = dict(states.leaves(state))
     if _plain(x, leaves.values()):
         compiled = compile_cell(cell)
@@ -41,7 +41,7 @@ def objections(cell: Any) -> list[str]:
 
 
 def compile_cell(cell: Any) -> Compiled | str:
-    """The cell made ready for the executor, or what speaks against it. Done once for each way it is set up."""
+    """The cell made ready for the executor, or what speaks against it. Done once for each of its settings."""
     if (missing := library.objection()) is not None:
         return missing
     tensors = [*cell.named_parameters(), *cell.named_buffers()]
@@ -92,7 +92,9 @@ def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:
     """Whether these are tensors as the executor takes them, outside of any transformation of PyTorch's."""
     return (
         x.numel() > 0
-        and all(t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *leaves))
+        and all(
+            t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *leaves)
+        )
         and x.dtype in library.PRECISIONS
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")

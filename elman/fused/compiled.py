@@ -70,7 +70,12 @@ class Part:
         outputs: dict[str, int] = {}
         for name, node in backward.outputs:
             kind, _, rest = name.partition(".")
-            if name in deltas or (name == "d.x" and x) or (kind == "sum" and rest in wanted) or rest in self.leaves:
+            if (
+                name in deltas
+                or (name == "d.x" and x)
+                or (kind == "sum" and rest in wanted)
+                or rest in self.leaves
+            ):
                 outputs[name] = node
         for leaf in self.leaves:  # a state that is never read has the gradient zero
             if f"d.{leaf}" not in outputs:

@@ -9,6 +9,7 @@ parameter gradients never stand inside the loop.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from elman.fused.program import POINTWISE, Builder, Node, Program
 
@@ -26,7 +27,7 @@ def _one_minus(b: Builder, a: int) -> int:
 
 
 def _larger(b: Builder, g: int, a: int, other: int) -> int:
-    """The part of a maximum's gradient that goes to ``a``: all where it is larger, half where both are equal."""
+    """The part of a maximum's gradient that goes to ``a``: all where larger, half where both are equal."""
     share = b.add("add", b.add("gt", a, other), b.add("mul", b.add("eq", a, other), b.constant(0.5)))
     return b.add("mul", g, share)
 
@@ -61,7 +62,8 @@ RULES: dict[str, Rule] = {
     "gt": lambda b, g, y, a: (None, None),
     "ge": lambda b, g, y, a: (None, None),
     "eq": lambda b, g, y, a: (None, None),
-    "where": lambda b, g, y, a: (None, b.add("where", a[0], g, b.constant(0)), b.add("where", a[0], b.constant(0), g)),
+    "where": lambda b, g, y, a: (None, b.add("where", a[0], g, b.constant(0)),
+                                 b.add("where", a[0], b.constant(0), g)),
 }  # fmt: skip
 
 
@@ -112,9 +114,9 @@ class _Differentiation:
         for place in reversed(range(len(self.program.nodes))):
             if place in self.parts:
                 self._pass_on(place, self.program.nodes[place])
-        for place, node in enumerate(self.program.nodes):  # an input that moves nothing has gradient zero
-            if node.op == "input" and f"d.{node.data[0]}" not in self.outputs:
-                self.outputs[f"d.{node.data[0]}"] = b.wide(b.constant(0), node.width)
+        for name, width in self.program.names("input").items():
+            if f"d.{name}" not in self.outputs:  # an input that moves nothing has gradient zero
+                self.outputs[f"d.{name}"] = b.wide(b.constant(0), width)
         return self._cut()
 
     def _send(self, node: int, gradient: int, start: int = 0, stop: int | None = None) -> None:
@@ -152,19 +154,26 @@ class _Differentiation:
             ties = b.add("eq", node.args[0], place)
             self._send(node.args[0], b.add("mul", g, b.add("div", ties, b.add("sum", ties, width=1))))
         elif node.op == "spread":
-            self._send(node.args[0], b.add("sum", g, width=1))
+            self._send(node.args[0], self._total(g, node.width))
         else:
             for arg, part in zip(node.args, RULES[node.op](b, g, place, node.args), strict=True):
                 if part is not None:
-                    narrow = b.nodes[arg].width == 1 and b.nodes[part].width > 1
-                    self._send(arg, b.add("sum", part, width=1) if narrow else part)
+                    narrow = b.nodes[arg].width == 1 and node.width > 1
+                    self._send(arg, self._total(part, node.width) if narrow else part)
+
+    def _total(self, gradient: int, width: int) -> int:
+        """A gradient added up over the columns of its value, though it may itself be one number for all."""
+        b = self.builder
+        if b.nodes[gradient].width == width:
+            return b.add("sum", gradient, width=1)
+        return b.add("mul", gradient, b.constant(width))
 
     def _gathered(self, place: int, width: int) -> int:
         """The whole gradient of a node: its parts added, column by column where they cover only some."""
         b, parts = self.builder, self.parts[place]
         edges = sorted({0, width, *(start for start, _, _ in parts), *(stop for _, stop, _ in parts)})
         pieces = []
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in pairwise(edges):
             total = b.constant(0)
             for start, stop, gradient in parts:
                 if start <= first and last <= stop:
@@ -172,11 +181,13 @@ class _Differentiation:
             pieces.append(total)
         if len(pieces) == 1:
             return pieces[0]
-        wide = [b.wide(piece, last - first) for piece, first, last in zip(pieces, edges, edges[1:], strict=False)]
+        wide = [
+            b.wide(piece, last - first) for piece, first, last in zip(pieces, edges, edges[1:], strict=False)
+        ]
         return b.add("concat", *wide, width=width)
 
     def _cut(self) -> Derived:
-        """Chooses what is kept: a value that the gradient reads, unless it follows cheaply from what there is."""
+        """Chooses what is kept: a value that the gradient reads, unless it follows cheaply."""
         forward = self.program
         free = {node: name for name, node in forward.outputs}
         free |= {p: str(n.data[0]) for p, n in enumerate(forward.nodes) if n.op == "input"}
@@ -184,7 +195,7 @@ class _Differentiation:
         cheap: dict[int, bool] = {}
 
         def follows(node: int) -> bool:
-            """Whether a forward value can be had again from inputs and outputs by pointwise operations alone."""
+            """Whether a forward value can be had again from inputs and outputs, pointwise."""
             if node not in cheap:
                 n = forward.nodes[node]
                 cheap[node] = node in free or n.op in ("vector", "constant") or (

@@ -20,7 +20,7 @@ PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
 
 
 class Library:
-    """One compiled executor. ``operations`` numbers what a stage may do; ``vector_bytes`` is its vectors' width."""
+    """One compiled executor. ``operations`` numbers what a stage may do."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -36,7 +36,9 @@ class Library:
         self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRECISIONS.items()}
         for k, structure in enumerate(abi.STRUCTURES):
             if self._library.elman_size(ctypes.c_int64(k)) != ctypes.sizeof(structure):
-                raise OSError(f"{path.name} was built from other sources: {structure.__name__} has another size")
+                raise OSError(
+                    f"{path.name} was built from other sources: {structure.__name__} has another size"
+                )
         functions = _openmp()
         if functions is not None:
             self._library.elman_use_openmp(*functions)

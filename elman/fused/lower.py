@@ -165,7 +165,9 @@ class _Lowering:
         args = []
         for arg in node.args:
             narrow = self.program.nodes[arg].width < node.width
-            args.append(self._unit(arg, 0, self.program.nodes[arg].width) if narrow else self._unit(arg, start, stop))
+            args.append(
+                self._unit(arg, 0, self.program.nodes[arg].width) if narrow else self._unit(arg, start, stop)
+            )
         return self._add(node.op, *args, width=width)
 
     def _reduction(self, node: Node) -> int:

@@ -55,7 +55,7 @@ def run(
     gradients: Sequence[Gradient] = (),
     threads: int | None = None,
 ) -> None:
-    """All steps of a plan. ``places`` has every buffer of it but the scratch ones, and those of ``gradients``."""
+    """All steps of a plan. ``places`` has its buffers but for scratch, and those of ``gradients``."""
     like = next(iter(places.values())).tensor
     names = list(plan.buffers)
     names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
@@ -88,7 +88,8 @@ def run(
         lengths=None if lengths is None else lengths.data_ptr(),
         instructions=ctypes.addressof(plan.instructions), stages=ctypes.addressof(plan.stages),
         groups=ctypes.addressof(plan.groups), products=ctypes.addressof(plan.products),
-        matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers), factors=ctypes.addressof(factors),
+        matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers),
+        factors=ctypes.addressof(factors),
         stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
         factor_count=len(gradients),
     )  # fmt: skip

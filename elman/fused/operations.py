@@ -136,7 +136,9 @@ def _mean(reader: Reader, node: fx.Node, a: fx.Node, axes: Sequence[int], keepdi
     return reader.builder.add("mul", total, reader.builder.constant(1 / columns))
 
 
-def _max_row(reader: Reader, node: fx.Node, a: fx.Node, axes: Sequence[int] = (), keepdim: bool = False) -> int:
+def _max_row(
+    reader: Reader, node: fx.Node, a: fx.Node, axes: Sequence[int] = (), keepdim: bool = False
+) -> int:
     _require_last(axes)
     if not keepdim:
         raise Objection("it takes a maximum without keepdim=True")
@@ -144,7 +146,13 @@ def _max_row(reader: Reader, node: fx.Node, a: fx.Node, axes: Sequence[int] = ()
 
 
 def _variance(
-    reader: Reader, node: fx.Node, a: fx.Node, axes: Sequence[int], *, correction: float = 1, keepdim: bool = False
+    reader: Reader,
+    node: fx.Node,
+    a: fx.Node,
+    axes: Sequence[int],
+    *,
+    correction: float = 1,
+    keepdim: bool = False,
 ) -> int:
     _require_last(axes)
     if not keepdim:
@@ -192,7 +200,14 @@ def _product(reader: Reader, node: fx.Node, a: fx.Node, matrix: fx.Node) -> int:
 
 
 def _product_plus(
-    reader: Reader, node: fx.Node, bias: fx.Node, a: fx.Node, matrix: fx.Node, *, beta: float = 1, alpha: float = 1
+    reader: Reader,
+    node: fx.Node,
+    bias: fx.Node,
+    a: fx.Node,
+    matrix: fx.Node,
+    *,
+    beta: float = 1,
+    alpha: float = 1,
 ) -> int:
     if (beta, alpha) != (1, 1):
         raise Objection("it scales a product inside addmm")
@@ -204,7 +219,13 @@ def _columns(reader: Reader, a: fx.Node, start: int, stop: int) -> int:
 
 
 def _slice(
-    reader: Reader, node: fx.Node, a: fx.Node, axis: int = 0, start: int | None = 0, stop: int | None = None, step: int = 1
+    reader: Reader,
+    node: fx.Node,
+    a: fx.Node,
+    axis: int = 0,
+    start: int | None = 0,
+    stop: int | None = None,
+    step: int = 1,
 ) -> int:
     reader.require_rows(node)
     columns = a.meta["val"].shape[1]
@@ -217,7 +238,9 @@ def _slice(
     return _columns(reader, a, first, last)
 
 
-def _split(reader: Reader, node: fx.Node, a: fx.Node, sizes: int | Sequence[int], axis: int = 0) -> tuple[int, ...]:
+def _split(
+    reader: Reader, node: fx.Node, a: fx.Node, sizes: int | Sequence[int], axis: int = 0
+) -> tuple[int, ...]:
     _require_last(axis)
     columns = a.meta["val"].shape[1]
     widths = list(sizes) if isinstance(sizes, Sequence) else [sizes] * math.ceil(columns / sizes)
@@ -284,11 +307,13 @@ OPERATIONS: dict[Any, Callable[..., Any]] = {
         reader.builder.add("neg", reader.builder.add("softplus", reader.builder.add("neg", reader.row(a)))),
     ),
     aten.sum.dim_IntList: _sum, aten.mean.dim: _mean, aten.amax.default: _max_row,
-    aten.var.correction: _variance, aten.native_layer_norm.default: _layer_norm, aten._softmax.default: _softmax,
+    aten.var.correction: _variance, aten.native_layer_norm.default: _layer_norm,
+    aten._softmax.default: _softmax,
     aten.mm.default: _product, aten.addmm.default: _product_plus,
     aten.slice.Tensor: _slice, aten.split.Tensor: _split, aten.split_with_sizes.default: _split,
     operator.getitem: _item, aten.cat.default: _concat,
-    aten.alias.default: _same, aten.clone.default: _same, aten.detach.default: _same, aten.view.default: _same,
+    aten.alias.default: _same, aten.clone.default: _same, aten.detach.default: _same,
+    aten.view.default: _same,
     aten.expand.default: _same, aten._to_copy.default: _same, aten.contiguous.default: _same,
     aten.full_like.default: _filled, aten.zeros_like.default: _filled, aten.ones_like.default: _filled,
     aten.new_zeros.default: _filled,

@@ -48,7 +48,12 @@ class Forward:
 
 
 def forward(
-    part: Part, shape: Shape, x: TBX, state: tuple[BH, ...], fixed: tuple[Tensor, ...], backward: Backward | None
+    part: Part,
+    shape: Shape,
+    x: TBX,
+    state: tuple[BH, ...],
+    fixed: tuple[Tensor, ...],
+    backward: Backward | None,
 ) -> Forward:
     """All steps of a Program; ``backward`` says what must be kept for a gradient."""
     plan = part.forward(backward is not None)
@@ -120,7 +125,8 @@ def backward(
     gradients = _products(wanted, by_name, found)
     native.run(
         part.library, plan, places, by_name, steps=shape.steps, batch=shape.batch, threads=threads,
-        descending=not shape.descending, split_rows=not part.leaves, lengths=shape.lengths, gradients=gradients,
+        descending=not shape.descending, split_rows=not part.leaves, lengths=shape.lengths,
+        gradients=gradients,
     )  # fmt: skip
     for name in totals:
         found[name[4:]] = places[name].tensor.sum(0).view(by_name[name[4:]].shape)

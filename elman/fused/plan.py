@@ -16,8 +16,8 @@ class Plan:
     """A Program for the executor. It knows neither sizes of a batch nor addresses, and no precision.
 
     ``buffers`` names what each entry of a run's buffer table must be: an input, a vector, an output's home,
-    ``last.NAME``, ``sum.NAME`` or a scratch buffer. ``matrices`` likewise, with whether it is read transposed.
-    ``work``: multiply-adds, and as many for each pointwise operation as it costs about, of one row of one step.
+    ``last.NAME``, ``sum.NAME`` or a scratch buffer; ``matrices`` likewise, with whether it is transposed.
+    ``work``: multiply-adds of one row of one step, pointwise operations counted for about what they cost.
     """
 
     buffers: tuple[str, ...]
@@ -287,7 +287,9 @@ class _Writer:
             self._write(unit.op, to=register, buffer=buffer, offset=unit.data[1], width=unit.width)
         else:
             name, offset = self.compiler.low.place(place)
-            self._write("load", to=register, buffer=self.compiler.buffer(name), offset=offset, width=unit.width)
+            self._write(
+                "load", to=register, buffer=self.compiler.buffer(name), offset=offset, width=unit.width
+            )
 
     def _store(self, store: Store) -> None:
         register = self._register(store.unit)

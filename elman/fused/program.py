@@ -149,7 +149,7 @@ class Builder:
         return Program(kept, tuple((name, places[node]) for name, node in outputs.items()))
 
     def _simplified(self, op: str, args: tuple[int, ...]) -> int | None:
-        """What an operation on constants gives; and x + 0, x − 0, x · 1, x / 1, x · 0 (exact but for 0 · inf)."""
+        """What an operation on constants gives; x + 0, x − 0, x · 1, x / 1, x · 0 (exact but for 0 · inf)."""
         numbers = [self.number(arg) for arg in args]
         if all(number is not None for number in numbers):
             given = [torch.tensor(number, dtype=torch.float64) for number in numbers]
@@ -173,8 +173,9 @@ def _where(condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 #: The pointwise operations in PyTorch: how a Program is evaluated when nothing faster is there, and in tests.
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "abs": torch.abs,
-    "exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "erf": torch.erf,
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div,
+    "neg": torch.neg, "abs": torch.abs, "exp": torch.exp, "log": torch.log,
+    "log1p": torch.log1p, "sqrt": torch.sqrt, "erf": torch.erf,
     "tanh": torch.tanh, "logistic": torch.sigmoid, "softplus": torch.nn.functional.softplus,
     "max": torch.maximum, "min": torch.minimum,
     "gt": lambda a, b: (a > b).to(a.dtype), "ge": lambda a, b: (a >= b).to(a.dtype),
@@ -182,7 +183,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-def evaluate(program: Program, inputs: Mapping[str, Tensor], fixed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def evaluate(
+    program: Program, inputs: Mapping[str, Tensor], fixed: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """One step of a Program in PyTorch: ``inputs`` by name (B rows), vectors and matrices from ``fixed``."""
     values: list[Tensor] = []
     batch, like = next((t.shape[0], t) for t in inputs.values())

@@ -50,7 +50,9 @@ def fold(compiled: Compiled, shape: Shape, tensors: Tensors) -> Tensors:
         inside = torch.arange(shape.steps).unsqueeze(1) < shape.lengths
         x = x.masked_fill(~inside.unsqueeze(-1), 0)
     fixed = dict(zip(compiled.project.fixed, given.project, strict=True))
-    projected = evaluate(compiled.project.program, {"x": x.flatten(0, 1)}, fixed)["y"].unflatten(0, x.shape[:2])
+    projected = evaluate(compiled.project.program, {"x": x.flatten(0, 1)}, fixed)["y"].unflatten(
+        0, x.shape[:2]
+    )
     fixed = dict(zip(compiled.advance.fixed, given.advance, strict=True))
     state = dict(zip(compiled.advance.leaves, given.state, strict=True))
     outputs: dict[int, Tensor] = {}
@@ -83,7 +85,9 @@ class _Wanted(NamedTuple):
 def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
     state = 1 + len(compiled.advance.leaves)
     project = state + len(compiled.project.fixed)
-    return _Given(tensors[0], tuple(tensors[1:state]), tuple(tensors[state:project]), tuple(tensors[project:]))
+    return _Given(
+        tensors[0], tuple(tensors[1:state]), tuple(tensors[state:project]), tuple(tensors[project:])
+    )
 
 
 def _wanted(compiled: Compiled, needs: Sequence[bool]) -> _Wanted:
@@ -116,7 +120,12 @@ def _forward(
 
 
 def _backward(
-    compiled: Compiled, shape: Shape, tensors: Tensors, wanted: _Wanted, kept: "_Kept", given_d: Sequence[Tensor | None]
+    compiled: Compiled,
+    shape: Shape,
+    tensors: Tensors,
+    wanted: _Wanted,
+    kept: "_Kept",
+    given_d: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The gradients of all tensors, None where it was not asked for."""
     given = _sort(compiled, [_rows(tensor) for tensor in tensors])
@@ -124,15 +133,15 @@ def _backward(
     project, advance = compiled.project, compiled.advance
     x = given.x if project.identity else kept.projected
     above = passes.backward(
-        advance, shape, wanted.advance, given.x if x is None else x, given.state, given.advance, kept.advance, d_y,
-        tuple(d_last),
+        advance, shape, wanted.advance, given.x if x is None else x, given.state, given.advance,
+        kept.advance, d_y, tuple(d_last),
     )  # fmt: skip
     below = {"x": above["x"]} if project.identity and "x" in above else {}
     if wanted.project is not None:
         rows = shape.steps * shape.batch
         below = passes.backward(
-            project, shape.flat(), wanted.project, given.x.reshape(1, rows, -1), (), given.project, kept.project,
-            above["x"].view(1, rows, -1), (),
+            project, shape.flat(), wanted.project, given.x.reshape(1, rows, -1), (), given.project,
+            kept.project, above["x"].view(1, rows, -1), (),
         )  # fmt: skip
     d_x = below.get("x")
     return [

@@ -116,7 +116,9 @@ def _group(low: Lowered, levels: list[int]) -> dict[int, Name]:
         for place in group:
             unit = low.units[place]
             alone = unit.op == "product" and unit.width != units
-            names[place] = (levels[place], 0, False, unit.width) if alone else (levels[place], 1, by_rows, units)
+            names[place] = (
+                (levels[place], 0, False, unit.width) if alone else (levels[place], 1, by_rows, units)
+            )
     return names
 
 

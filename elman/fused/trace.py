@@ -8,7 +8,7 @@ nodes. What cannot be expressed raises :class:`Objection`, with the reason that 
 
 import operator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -67,11 +67,12 @@ def _named_tensors(cell: nn.Module) -> dict[str, Tensor]:
 
 
 def _trace_advance(cell: nn.Module, projected_size: int, batch: int) -> Traced:
-    start = states.detach(cell.initial_state(batch))
+    recurrence: Any = cell
+    start = states.detach(recurrence.initial_state(batch))
     return _record(_Advance(cell), start, dict(states.leaves(start)), projected_size, batch)
 
 
-def _record(call: "_Project | _Advance", start: Any, leaves: dict[str, Tensor], width: int, batch: int) -> Traced:
+def _record(call: "_Call", start: Any, leaves: dict[str, Tensor], width: int, batch: int) -> Traced:
     from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
 
     tensors = {name: tensor.detach() for name, tensor in _named_tensors(call.cell).items()}
@@ -96,7 +97,11 @@ class _Reader:
 
     def __init__(self, graph: fx.GraphModule, tensors: list[str], leaves: list[str], batch: int) -> None:
         self.graph = graph
-        self.inputs = [*[("tensor", name) for name in tensors], ("input", "x"), *[("input", n) for n in leaves]]
+        self.inputs = [
+            *[("tensor", name) for name in tensors],
+            ("input", "x"),
+            *[("input", n) for n in leaves],
+        ]
         self.leaves = leaves
         self.batch = batch
         self.builder = Builder()
@@ -138,7 +143,7 @@ class _Reader:
         return Traced(self.builder.finish(outputs), module, tuple(self.exported.values()), tuple(self.leaves))
 
     def row(self, argument: "fx.Node | float") -> int:
-        """The node of the Program that a graph argument is: B rows, a vector the same for all, or a number."""
+        """The node of the Program that a graph argument is: B rows, a vector for all of them, or a number."""
         if not isinstance(argument, fx.Node):
             return self.builder.constant(argument)
         value = self.known.get(argument)
@@ -149,8 +154,9 @@ class _Reader:
         tensor = argument.meta["val"]
         if tensor.dim() > 2 or (tensor.dim() == 2 and tensor.shape[0] != 1):
             raise Objection(f"{argument.name} of shape {tuple(tensor.shape)} does not lie along a row")
-        return self.builder.add("vector", width=max(1, tensor.shape[-1]) if tensor.dim() else 1,
-                                data=(self._export(argument),))
+        return self.builder.add(
+            "vector", width=max(1, tensor.shape[-1]) if tensor.dim() else 1, data=(self._export(argument),)
+        )
 
     def matrix(self, argument: fx.Node) -> tuple[str, bool, int]:
         """The name of a product's matrix, whether it is used transposed, and the columns of the result."""
@@ -158,7 +164,7 @@ class _Reader:
             raise Objection("it multiplies two values of the loop as matrices")
         columns = argument.meta["val"].shape[1]
         if argument.target is aten.t.default:
-            return self._export(argument.args[0]), True, columns
+            return self._export(cast(fx.Node, argument.args[0])), True, columns
         return self._export(argument), False, columns
 
     def require_rows(self, node: fx.Node) -> None:
@@ -174,19 +180,19 @@ class _Reader:
         return self.exported[node]
 
 
-class _Advance(nn.Module):
+class _Call(nn.Module):
+    """A method of a cell as a module, so that its parameters can be exchanged for traced ones."""
+
     def __init__(self, cell: nn.Module) -> None:
         super().__init__()
-        self.cell = cell
+        self.cell: Any = cell
 
+
+class _Advance(_Call):
     def forward(self, x: Tensor, state: Any) -> Any:
         return self.cell.advance(x, state)
 
 
-class _Project(nn.Module):
-    def __init__(self, cell: nn.Module) -> None:
-        super().__init__()
-        self.cell = cell
-
+class _Project(_Call):
     def forward(self, x: Tensor, state: None) -> tuple[Tensor, None]:
         return self.cell.project(x), state

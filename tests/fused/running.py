@@ -12,7 +12,9 @@ from elman.fused.passes import Shape
 from elman.fused.program import Program, evaluate
 from elman.fused.trace import Traced
 
-compiled_here = pytest.mark.skipif(library.objection() is not None, reason="no compiled executor on this machine")
+compiled_here = pytest.mark.skipif(
+    library.objection() is not None, reason="no compiled executor on this machine"
+)
 
 Named = dict[str, Tensor]
 
@@ -83,7 +85,11 @@ def by_definition(
     ys: dict[int, Tensor] = {}
     for t in reversed(range(steps)) if reverse else range(steps):
         new = evaluate(program, {"x": own["x"][t], **state}, own)
-        here = torch.ones(own["x"].shape[1], 1, dtype=torch.bool) if lengths is None else (t < lengths).unsqueeze(1)
+        here = (
+            torch.ones(own["x"].shape[1], 1, dtype=torch.bool)
+            if lengths is None
+            else (t < lengths).unsqueeze(1)
+        )
         ys[t] = torch.where(here, new["y"], torch.zeros_like(new["y"]))
         state = {leaf: torch.where(here, new[f"{leaf}'"], old) for leaf, old in state.items()}
     outputs = {"y": torch.stack([ys[t] for t in range(steps)])} | {f"{n}'": last for n, last in state.items()}
@@ -105,7 +111,9 @@ def shapes_of(program: Program, tensors: Named) -> Named:
     """Zeros shaped as the outputs of a scan."""
     steps, batch = tensors["x"].shape[:2]
     return {
-        name: tensors["x"].new_zeros((steps, batch, program.nodes[node].width) if name == "y" else (batch, program.nodes[node].width))
+        name: tensors["x"].new_zeros(
+            (steps, batch, program.nodes[node].width) if name == "y" else (batch, program.nodes[node].width)
+        )
         for name, node in program.outputs
     }
 
@@ -123,6 +131,4 @@ def agree(mine: Values, theirs: Values, within: float) -> None:
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """New memory is full of NaN: what is read before it is written shows."""
-    monkeypatch.setattr(
-        native, "empty", lambda like, *sizes: like.new_full(sizes, float("nan"))
-    )
+    monkeypatch.setattr(native, "empty", lambda like, *sizes: like.new_full(sizes, float("nan")))

@@ -11,7 +11,9 @@ from elman.cells import CELLS, GRU, LSTM, Elman
 from elman.cells.cell import HiddenState
 from elman.fused import choose, definition, library
 
-compiled_here = pytest.mark.skipif(library.objection() is not None, reason="no compiled executor on this machine")
+compiled_here = pytest.mark.skipif(
+    library.objection() is not None, reason="no compiled executor on this machine"
+)
 
 
 class Sorted(Elman):

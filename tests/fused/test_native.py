@@ -20,7 +20,9 @@ from tests.fused.running import (
 
 pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
 
-LEVELS = [level for level in library.LEVELS if library.objection() is None and library.load(level) is not None]
+LEVELS = [
+    level for level in library.LEVELS if library.objection() is None and library.load(level) is not None
+]
 
 
 def compare(program: Program, steps: int, batch: int, within: float = 1e-12, **how: object) -> None:
@@ -91,7 +93,9 @@ def test_functions_in_float32_are_right_to_a_few_units(
     if op == "log":
         x = torch.logspace(-37.5, 38, 40_000, dtype=torch.float64)
     x = x.float()
-    exact = {"logistic": torch.sigmoid, "softplus": torch.nn.functional.softplus}.get(op) or getattr(torch, op)
+    exact = {"logistic": torch.sigmoid, "softplus": torch.nn.functional.softplus}.get(op) or getattr(
+        torch, op
+    )
     wanted = exact(x.double()) if op != "softplus" else torch.log1p(torch.exp(x.double()))
     got = applied(op, x, level).double()
     unit = 2.0 ** (torch.floor(torch.log2(wanted.abs().clamp(min=2.0**-126))) - 23)
@@ -100,7 +104,9 @@ def test_functions_in_float32_are_right_to_a_few_units(
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", library.PRECISIONS)
-@pytest.mark.parametrize("op", ["exp", "log", "log1p", "sqrt", "erf", "tanh", "logistic", "softplus", "abs", "neg"])
+@pytest.mark.parametrize(
+    "op", ["exp", "log", "log1p", "sqrt", "erf", "tanh", "logistic", "softplus", "abs", "neg"]
+)
 def test_functions_at_the_ends_of_the_numbers(op: str, dtype: torch.dtype, level: str) -> None:
     x = torch.tensor([0.0, math.inf, -math.inf, math.nan, 1.0, -1.0, 200.0, -200.0], dtype=dtype)
     named = {"logistic": torch.sigmoid, "softplus": torch.nn.functional.softplus}
@@ -122,7 +128,9 @@ def applied(op: str, x: torch.Tensor, level: str) -> torch.Tensor:
     b = Builder()
     program = b.finish({"y": b.add(op, b.add("input", width=x.numel(), data=("x",)))})
     shaped = {"x": x.view(1, 1, -1)}
-    return by_executor(program, shaped, {"y": torch.zeros_like(shaped["x"])}, level=level).outputs["y"].flatten()
+    return (
+        by_executor(program, shaped, {"y": torch.zeros_like(shaped["x"])}, level=level).outputs["y"].flatten()
+    )
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -172,7 +180,9 @@ def test_columns_cut_at_odd_places_and_joined() -> None:
     h = b.add("input", width=7, data=("state.h",))
     s = b.add("product", b.add("concat", h, x, width=18), width=12, data=("W", True))
     left, right = b.columns(s, 0, 5), b.columns(s, 3, 12)
-    joined = b.add("concat", b.add("tanh", left), b.add("mul", b.columns(x, 2, 4), b.columns(right, 1, 3)), width=7)
+    joined = b.add(
+        "concat", b.add("tanh", left), b.add("mul", b.columns(x, 2, 4), b.columns(right, 1, 3)), width=7
+    )
     compare(ended(b, b.add("concat", joined, b.add("logistic", right), width=16), joined), 4, 3)
 
 
