@@ -54,15 +54,22 @@ def forward(
     state: tuple[BH, ...],
     fixed: tuple[Tensor, ...],
     backward: Backward | None,
+    spare: bool = False,
 ) -> Forward:
-    """All steps of a Program; ``backward`` says what must be kept for a gradient."""
+    """All steps of a Program; ``backward`` says what must be kept for a gradient.
+
+    ``spare``: x is needed by no one else. Then what is kept may take its place, step by step as it is read.
+    """
     plan = part.forward(backward is not None)
     kept = _homes(part, plan, backward)
     places = {"x": Place(x)} | _vectors(part, fixed)
     buffers: dict[str, Tensor] = {}
     for home in dict.fromkeys(plan.home.values()):
         whole = home in kept or home == plan.home["y"]
-        buffers[home] = native.empty(x, shape.steps if whole else 2, shape.batch, plan.widths[home])
+        if spare and home in kept & plan.over_x.keys() and backward is not None and "x" not in backward.reads:
+            buffers[home] = x.narrow(2, plan.over_x[home], plan.widths[home])
+        else:
+            buffers[home] = native.empty(x, shape.steps if whole else 2, shape.batch, plan.widths[home])
         places[home] = Place(buffers[home], ring=0 if whole else 2)
     last = []
     for leaf, start in zip(part.leaves, state, strict=True):

@@ -116,7 +116,8 @@ def _forward(
         projected = passes.forward(compiled.project, shape.flat(), flat, (), given.project, below)
     x = projected.y.view(shape.steps, shape.batch, -1) if not compiled.project.identity else given.x
     above = None if wanted is None else wanted.advance
-    return projected, passes.forward(compiled.advance, shape, x, given.state, given.advance, above)
+    spare = not compiled.project.identity
+    return projected, passes.forward(compiled.advance, shape, x, given.state, given.advance, above, spare)
 
 
 def _backward(

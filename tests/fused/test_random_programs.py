@@ -90,6 +90,7 @@ def _node(draw: st.DrawFn, b: Builder, values: list[int], leaves: list[int], wid
     return b.add(draw(st.sampled_from(["sum", "max_row"])), value, width=1)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

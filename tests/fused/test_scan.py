@@ -69,7 +69,9 @@ def test_every_cell_in_float32(
     exact = derived(exact_cell, x.detach().double().requires_grad_(), exact_state, None, definition.scan)
     for a, b, c in zip(mine, theirs, exact, strict=True):
         size = c.norm() + 1e-3
-        if name != "layer-norm" or hidden > 3:  # one of so few features divides by almost nothing
+        if name == "layer-norm" and hidden == 1:
+            continue  # a row of one feature has no variance: what is divided by it is rounding alone
+        if name != "layer-norm" or hidden > 3:  # one of few features divides by almost nothing
             assert (a - b).norm() <= 1e-5 * size
         # No farther from the exact result than twice the definition, but for a few units where that is lucky.
         assert (a - c).norm() <= 2 * (b - c).norm() + 1e-6 * size
