@@ -54,10 +54,15 @@ def leaves(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
         raise TypeError(f"{name} is a {type(state).__name__}: states are tensors, tuples and None")
 
 
+def replace(like: S, tensors: dict[str, Tensor], name: str = "state") -> S:
+    """A state of the structure of ``like`` whose tensors are exactly the given ones, by path."""
+    given = iter([tensors[path] for path, _ in leaves(like, name)])
+    return transform(lambda _: next(given), like)
+
+
 def restore(like: S, tensors: dict[str, Tensor], name: str = "state") -> S:
-    """The inverse of :func:`leaves`: a state of the structure of ``like`` from named tensors."""
-    stored = iter([tensors[path] for path, _ in leaves(like, name)])
-    return transform(lambda leaf: next(stored).to(leaf), like)
+    """The inverse of :func:`leaves`: as :func:`replace`, on the device and in the precision of ``like``."""
+    return _zip_transform(lambda pair: pair[0].to(pair[1]), (replace(like, tensors, name), like))
 
 
 def _zip_transform(function: Callable[[tuple[Tensor, ...]], Tensor], states: tuple[Any, ...]) -> Any:

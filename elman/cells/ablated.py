@@ -95,7 +95,7 @@ class LSTMWithoutOutputGate(ForgetGated):
 
     >>> import torch
     >>> outputs, state = LSTMWithoutOutputGate(input_size=2, hidden_size=3).scan(torch.ones(5, 4, 2))
-    >>> bool((outputs[-1] == state.c.tanh()).all())
+    >>> torch.allclose(outputs[-1], state.c.tanh())
     True
     """
 

@@ -1,65 +1,122 @@
-"""Which way a scan runs: by one of torch's own recurrent kernels where the equations agree, or by definition.
+"""Which way a scan runs: by the compiled executor, or by the definition where something speaks against it."""
 
-Temporary: this file goes when cells are traced and fused. A cell says ``TORCH_KERNEL = "lstm" | "gru" |
-"rnn"`` in its own class body when its equations are exactly that kernel's. A subclass may change them, so
-it does not inherit the claim.
-"""
-
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
-from elman.fused import definition
+from elman.fused import definition, library, torch_kernels
+from elman.fused import scan as fused
+from elman.fused.compiled import Compiled
+from elman.fused.operations import Objection
 
-KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "lstm": torch.lstm,
-    "gru": torch.gru,
-    "rnn tanh": torch.rnn_tanh,
-    "rnn relu": torch.rnn_relu,
-}
+#: What each cell was made into, or why not; for each way it was set up.
+_known: WeakKeyDictionary[nn.Module, dict[Any, Compiled | str]] = WeakKeyDictionary()
+
+#: How far, relative in norm, the executor may be from ``advance`` on random values at a cell's first scan.
+TOLERANCE = 1e-4
 
 
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
-    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for this cell."""
-    name = kernel(cell)
-    if name is None or x.numel() == 0:
+    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors."""
+    leaves = dict(states.leaves(state))
+    if _plain(x, leaves.values()):
+        compiled = compile_cell(cell)
+        if isinstance(compiled, Compiled):
+            fixed = compiled.prepare(cell)
+            if _fits(compiled, x, leaves, fixed):
+                y, last = fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths)
+                return y, states.replace(state, dict(zip(leaves, last, strict=True)))
+    if _transformed():
         return definition.scan(cell, x, state, lengths)
-    if lengths is None or bool((lengths == x.shape[0]).all()):
-        return _run(name, cell, x, None, state)
-    # Packing takes no empty sequence: those read one step of zeros, and what comes of it is dropped.
-    empty = lengths == 0
-    x = x.masked_fill(empty.view(1, -1, 1), 0)
-    packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
-    longest_first, back = cast(Tensor, packed.sorted_indices), cast(Tensor, packed.unsorted_indices)
-    outputs, new = _run(name, cell, packed.data, packed.batch_sizes, states.select(state, longest_first))
-    outputs, _ = pad_packed_sequence(packed._replace(data=outputs), total_length=x.shape[0])
-    outputs = outputs.masked_fill(empty.view(1, -1, 1), 0)
-    return outputs, states.where(~empty, states.select(new, back), state)
+    return torch_kernels.scan(cell, x, state, lengths)
 
 
-def kernel(cell: Any) -> str | None:
-    """The name in ``KERNELS`` of the torch kernel that computes this cell's equations, or None."""
-    name = vars(type(cell)).get("TORCH_KERNEL")
-    if name == "rnn":
-        name = f"rnn {cell.nonlinearity}"
-    return name if name in KERNELS else None
+def objections(cell: Any) -> list[str]:
+    """Why the executor cannot run this cell on this machine; empty if it can."""
+    compiled = compile_cell(cell)
+    return [] if isinstance(compiled, Compiled) else [compiled]
 
 
-def _run(name: str, cell: Any, x: Tensor, sizes: Tensor | None, state: Any) -> tuple[Tensor, Any]:
-    """One layer, one direction; ``x`` is T B X, or the packed steps where ``sizes`` are given."""
-    second = torch.zeros_like(cell.bias)
-    if name == "gru":
-        second = torch.cat([second[: 2 * cell.hidden_size], cell.bias_h])
-    weights = [cell.weight_x, cell.weight_h, cell.bias, second]
-    before = tuple(leaf.unsqueeze(0) for leaf in state)
-    given = before if name == "lstm" else before[0]
-    if sizes is None:
-        outputs, *after = KERNELS[name](x, given, weights, True, 1, 0.0, cell.training, False, False)
-    else:
-        outputs, *after = KERNELS[name](x, sizes, given, weights, True, 1, 0.0, cell.training, False)
-    return outputs, type(state)(*(leaf.squeeze(0) for leaf in after))
+def compile_cell(cell: Any) -> Compiled | str:
+    """The cell made ready for the executor, or what speaks against it. Done once for each of its settings."""
+    if (missing := library.objection()) is not None:
+        return missing
+    tensors = [*cell.named_parameters(), *cell.named_buffers()]
+    key = (cell.training, cell.extra_repr(), tuple((name, tensor.shape) for name, tensor in tensors))
+    ways = _known.setdefault(cell, {})
+    if key not in ways:
+        ways[key] = _compiled(cell)
+    return ways[key]
+
+
+def _compiled(cell: Any) -> Compiled | str:
+    chosen = library.load()
+    if chosen is None:
+        return "no compiled executor was found"
+    try:
+        compiled = Compiled(cell, chosen)
+    except Objection as objection:
+        return str(objection)
+    return _mismatch(cell, compiled) or compiled
+
+
+def _mismatch(cell: Any, compiled: Compiled) -> str | None:
+    """Compares with ``project`` and ``advance`` on random values: what depends on values cannot be traced."""
+    generator = torch.Generator().manual_seed(4)
+    like = next(cell.parameters(), torch.zeros(())).detach()
+    if like.device.type != "cpu":
+        return None  # compared when it comes to the CPU
+
+    def drawn(shape: Iterable[int]) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like.dtype)
+
+    if like.dtype not in library.PRECISIONS:
+        return None
+    with torch.no_grad():
+        x = drawn((3, 4, cell.input_size))
+        # Near the start, and to one side of it: a normaliser drawn close to zero would magnify any rounding.
+        state = states.transform(lambda leaf: leaf + drawn(leaf.shape).abs(), cell.initial_state(4))
+        leaves = dict(states.leaves(state))
+        y, last = fused.scan(compiled, x, tuple(leaves.values()), compiled.prepare(cell))
+        defined, end = definition.scan(cell, x, state, None)
+    for mine, theirs in zip([y, *last], [defined, *(leaf for _, leaf in states.leaves(end))], strict=True):
+        if mine.shape != theirs.shape or not (mine - theirs).norm() <= TOLERANCE * (theirs.norm() + 1e-6):
+            return "its equations depend on values in a way that tracing does not see"
+    return None
+
+
+def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:
+    """Whether these are tensors as the executor takes them, to be computed with here and now."""
+    return (
+        x.numel() > 0
+        and all(
+            t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *leaves)
+        )
+        and x.dtype in library.PRECISIONS
+        and not torch.is_autocast_enabled("cpu")
+        and not _transformed()
+    )
+
+
+def _transformed() -> bool:
+    """Whether PyTorch compiles, maps or differentiates forwards: then it must see every operation."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def _fits(compiled: Compiled, x: Tensor, leaves: dict[str, Tensor], fixed: tuple[Tensor, ...]) -> bool:
+    """Whether sizes and precisions are those that were traced; if not, the definition says what is wrong."""
+    advance = compiled.advance
+    return (
+        tuple(leaves) == advance.leaves
+        and all(leaf.shape == (x.shape[1], advance.widths[f"{name}'"]) for name, leaf in leaves.items())
+        and all(tensor.dtype == x.dtype and tensor.device == x.device for tensor in fixed)
+    )

@@ -1,52 +1,131 @@
-"""Which cells torch's own kernels run. (That they run them rightly is a law of ``tests/laws``.)"""
+"""Which way a scan runs. (That both ways agree is a law of ``tests/laws``.)"""
+
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from elman.axes import BG, BH
-from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
-from elman.cells.cell import MemoryState
-from elman.fused import choose, definition
+from elman.cells import CELLS, GRU, Elman, GRUResetBefore
+from elman.cells.cell import HiddenState
+from elman.cells.coupled import CoupledLSTM
+from elman.fused import choose, definition, library
+
+compiled_here = pytest.mark.skipif(
+    library.objection() is not None, reason="no compiled executor on this machine"
+)
 
 
-class Coupled(LSTM):
-    """An LSTM with other equations: the input gate is 1 − f."""
+class Sorted(Elman):
+    """Sorts its features: nothing the executor knows."""
 
-    def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
-        _, f, g, o = (x + state.h @ self.weight_h.T).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * state.c + (1 - torch.sigmoid(f)) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h, MemoryState(h, c)
+    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
+        h = torch.tanh(x + state.h @ self.weight_h.T).sort(dim=-1).values
+        return h, HiddenState(h)
 
 
-def test_the_kernel_of_every_cell() -> None:
-    found = {name: choose.kernel(kind(3, 3)) for name, kind in CELLS.items()}
-    published = {"elman": "rnn tanh", "lstm": "lstm", "lstm-b": "lstm", "gru": "gru"}
-    assert {name: kernel for name, kernel in found.items() if kernel} == published
-    assert choose.kernel(Elman(2, 3, "relu")) == "rnn relu"
-    assert choose.kernel(Elman(2, 3, "logistic")) is None
-    assert choose.kernel(GRUResetBefore(2, 3)) is None
+class Asking(Elman):
+    """Takes another way where a value is large: tracing sees neither way."""
+
+    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
+        h = torch.tanh(x) if bool((state.h > 0.5).any()) else torch.relu(x)
+        return h, HiddenState(h)
 
 
-def test_a_subclass_with_other_equations_runs_by_its_own() -> None:
-    cell, x = Coupled(2, 3), torch.randn(5, 4, 2)
-    assert choose.kernel(cell) is None
-    outputs, _ = cell.scan(x)
-    defined, _ = definition.scan(cell, x, cell.initial_state(4), None)
-    assert torch.equal(outputs, defined)
-    as_lstm = LSTM(2, 3)
-    as_lstm.load_state_dict(cell.state_dict())
-    assert not torch.allclose(outputs, as_lstm.scan(x)[0], atol=1e-3)
+class Counting(Elman):
+    """Computes something else each time it is called."""
+
+    calls = 0
+
+    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
+        self.calls += self.calls < 3
+        h = torch.tanh(x * (1.0 if self.calls < 3 else 2.0) + state.h @ self.weight_h.T)
+        return h, HiddenState(h)
 
 
-@pytest.mark.parametrize("cell", [Elman(2, 3), LSTM(2, 3), GRU(2, 3)], ids=lambda cell: type(cell).__name__)
+def refuse(*_: object) -> Tensor:
+    raise AssertionError("the loop ran")
+
+
+@compiled_here
+@pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("lengths", [None, [5, 0, 2, 1]], ids=str)
-def test_the_kernel_is_what_runs(
-    cell: LSTM, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
+def test_every_cell_runs_by_the_executor(
+    name: str, lengths: list[int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> Tensor:
-        raise AssertionError("the loop ran")
+    cell = CELLS[name](3, 3)
+    assert choose.objections(cell) == []
+    monkeypatch.setattr(definition, "scan", refuse)
+    x = torch.randn(5, 4, 3, requires_grad=True)
+    outputs, _ = cell.scan(x, None, None if lengths is None else torch.tensor(lengths))
+    outputs.sum().backward()
 
-    monkeypatch.setattr(cell, "advance", refuse)
-    cell.scan(torch.randn(5, 4, 2), None, None if lengths is None else torch.tensor(lengths))
+
+@compiled_here
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Sorted, "it uses aten.sort.default, which has no counterpart here"),
+        (Asking, "it could not be traced"),
+        (Counting, "its equations depend on values in a way that tracing does not see"),
+    ],
+)
+def test_what_cannot_be_expressed_runs_by_its_definition(kind: type[Elman], reason: str) -> None:
+    cell, x = kind(2, 3), torch.randn(5, 4, 2)
+    (objection,) = choose.objections(cell)
+    assert objection.startswith(reason)
+    assert torch.equal(cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(4), None)[0])
+
+
+@compiled_here
+def test_another_setting_is_another_program() -> None:
+    cell, x = Elman(2, 3), torch.randn(5, 4, 2)
+    first, _ = cell.scan(x)
+    cell.nonlinearity = "relu"
+    second, _ = cell.scan(x)
+    assert torch.allclose(second, definition.scan(cell, x, cell.initial_state(4), None)[0], atol=1e-6)
+    assert not torch.allclose(first, second, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda cell, x: (cell, x[:0]),
+        lambda cell, x: (cell, x[:, :0]),
+        lambda cell, x: (cell.to(torch.bfloat16), x.to(torch.bfloat16)),
+    ],
+    ids=["no steps", "no rows", "bfloat16"],
+)
+def test_what_the_executor_does_not_take_runs_by_the_definition(change: Any) -> None:
+    cell, x = change(CoupledLSTM(2, 3), torch.randn(5, 4, 2))
+    outputs, state = cell.scan(x)
+    defined, _ = definition.scan(cell, x, cell.initial_state(x.shape[1]), None)
+    assert torch.equal(outputs, defined)
+    assert state.c.shape == (x.shape[1], 3)
+
+
+def test_a_state_of_another_size_is_refused_as_by_the_definition() -> None:
+    cell = GRU(2, 3)
+    with pytest.raises(RuntimeError):
+        cell.scan(torch.randn(5, 4, 2), HiddenState(torch.zeros(4, 2)))
+
+
+def test_under_autocast_and_transformations_the_definition_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, x = GRUResetBefore(2, 3), torch.randn(5, 4, 2)
+    cell.scan(x)
+    ran: list[str] = []
+    loop = definition.scan
+    monkeypatch.setattr(definition, "scan", lambda *given: ran.append("loop") or loop(*given))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cell.scan(x)
+    torch.func.jvp(lambda x: cell.scan(x)[0], (x,), (torch.ones_like(x),))
+    torch.vmap(lambda x: cell.scan(x)[0])(torch.stack([x, x]))
+    assert ran == ["loop"] * 3
+
+
+def test_without_a_compiled_executor_the_definition_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "objection", lambda: "no compiler was there when the package was installed")
+    cell, x = CoupledLSTM(2, 3), torch.randn(5, 4, 2)
+    assert choose.objections(cell) == ["no compiler was there when the package was installed"]
+    assert torch.equal(cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(4), None)[0])

@@ -224,7 +224,8 @@ def test_the_chosen_way_equals_the_definition(
     assert len(chosen) == len(defined) == len(exact) > len(inputs)
     for a, b, truth in zip(chosen, defined, exact, strict=True):
         assert (a - b).norm() <= 1e-5 * b.norm()
-        assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm()
+        # However small a result, values around 1 may stand before it: their rounding, 6e-8, stays.
+        assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm() + 6e-8
 
 
 @everything

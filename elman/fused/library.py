@@ -1,0 +1,101 @@
+"""Finds the compiled executor that fits this machine, and lends it PyTorch's threads."""
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from elman.fused import abi
+
+#: Where setup.py puts what it compiled: ``executor.LEVEL.so``, one for each level of instructions.
+FOLDER = Path(__file__).parent / "native"
+
+#: Best first: AVX-512, AVX2, SSE4 on x86-64; whatever the compiler's default is elsewhere.
+LEVELS = {"v4": 4, "v3": 3, "v2": 2, "plain": 0}
+
+PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class Library:
+    """One compiled executor. ``operations`` numbers what a stage may do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._library = ctypes.CDLL(str(path))
+        self._library.elman_operations.restype = ctypes.c_char_p
+        for name in ("size", "vector_bytes", "machine_level", "scratch_float32", "scratch_float64"):
+            getattr(self._library, f"elman_{name}").restype = ctypes.c_int64
+        names = self._library.elman_operations().decode().split()
+        self.operations = {name: number for number, name in enumerate(names)}
+        self.vector_bytes = int(self._library.elman_vector_bytes())
+        self.machine_level = int(self._library.elman_machine_level())
+        self._scratch = {d: getattr(self._library, f"elman_scratch_{n}") for d, n in PRECISIONS.items()}
+        self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRECISIONS.items()}
+        for k, structure in enumerate(abi.STRUCTURES):
+            if self._library.elman_size(ctypes.c_int64(k)) != ctypes.sizeof(structure):
+                raise OSError(
+                    f"{path.name} was built from other sources: {structure.__name__} has another size"
+                )
+        functions = _openmp()
+        if functions is not None:
+            self._library.elman_use_openmp(*functions)
+
+    def scratch_bytes(self, run: abi.Run, dtype: torch.dtype) -> int:
+        return int(self._scratch[dtype](ctypes.byref(run)))
+
+    def scan(self, run: abi.Run, dtype: torch.dtype) -> None:
+        """Runs it all. Other Python threads go on meanwhile."""
+        self._scan[dtype](ctypes.byref(run))
+
+
+@cache
+def load(level: str | None = None) -> Library | None:
+    """The best executor for this machine, or that of one level; None where none was compiled."""
+    for name, needed in LEVELS.items():
+        path = FOLDER / f"executor.{name}.so"
+        if level not in (None, name) or not path.exists():
+            continue
+        if needed and (platform.machine().lower() not in ("x86_64", "amd64") or _machine_level() < needed):
+            continue
+        return Library(path)
+    return None
+
+
+def objection() -> str | None:
+    """Why no compiled executor runs here; None where one does."""
+    try:
+        return None if load() is not None else "no compiler was there when the package was installed"
+    except OSError as error:
+        return f"the compiled executor cannot be loaded: {error}"
+
+
+@cache
+def _machine_level() -> int:
+    """What the processor can do, as told by the most modest executor, which runs everywhere."""
+    for name in reversed(LEVELS):
+        path = FOLDER / f"executor.{name}.so"
+        if path.exists():
+            library = ctypes.CDLL(str(path))
+            library.elman_machine_level.restype = ctypes.c_int64
+            return int(library.elman_machine_level())
+    return 0
+
+
+def _openmp() -> tuple[ctypes.c_void_p, ...] | None:
+    """The addresses of the functions that open a team in the OpenMP that PyTorch itself runs on."""
+    for path in _openmp_files():
+        library = ctypes.CDLL(str(path))
+        names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+        if all(hasattr(library, name) for name in names):
+            return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in names)
+    return None
+
+
+def _openmp_files() -> Iterator[Path]:
+    package = Path(torch.__file__).parent
+    for folder in (package / "lib", package.parent / "torch.libs"):
+        for pattern in ("libgomp*.so*", "libiomp5*.so*", "libomp*.so*"):
+            yield from sorted(folder.glob(pattern))

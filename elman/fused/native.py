@@ -1,0 +1,118 @@
+"""Runs a :class:`Plan` on tensors by the compiled executor: memory, addresses, one call."""
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elman.fused import abi
+from elman.fused.library import Library
+from elman.fused.plan import Plan
+
+#: Multiply-adds (or as much other work) of one step that are worth another thread.
+WORK_PER_THREAD = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value of every step lies: T B … with any strides but one column next to the other.
+
+    ``shift`` −1 or +1: the value of the step before, which where there is none is a row of ``first`` (B …);
+    ``from_end``: the row's last step is its first. ``ring``: only so many steps are kept, used in turn.
+    """
+
+    tensor: Tensor
+    shift: int = 0
+    first: Tensor | None = None
+    from_end: bool = False
+    ring: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """A matrix's gradient to be computed after the loop: Σ leftᵀ right, buffers by name."""
+
+    left: str
+    right: str
+    out: Tensor
+    accumulate: bool
+
+
+def run(
+    library: Library,
+    plan: Plan,
+    places: Mapping[str, Place],
+    matrices: Mapping[str, Tensor],
+    *,
+    steps: int,
+    batch: int,
+    descending: bool = False,
+    split_rows: bool = False,
+    lengths: Tensor | None = None,
+    gradients: Sequence[Gradient] = (),
+    threads: int | None = None,
+) -> None:
+    """All steps of a plan. ``places`` has its buffers but for scratch, and those of ``gradients``."""
+    like = next(iter(places.values())).tensor
+    names = list(plan.buffers)
+    names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
+    numbers = {name: number for number, name in enumerate(names)}
+    alive: list[Any] = []
+    buffers = (abi.Buffer * max(1, len(names)))()
+    for number, name in enumerate(names):
+        if name in plan.scratch:
+            place = Place(empty(like, 2, batch, plan.scratch[name]), ring=2)
+        else:
+            place = places[name]
+        alive.append(place)
+        buffers[number] = _buffer(place)
+    table = (abi.Matrix * max(1, len(plan.matrices)))()
+    for number, (name, transposed) in enumerate(plan.matrices):
+        matrix = matrices[name]
+        down, across = matrix.stride()
+        step_k, step_n = (across, down) if transposed else (down, across)
+        table[number] = abi.Matrix(matrix.data_ptr(), step_k, step_n)
+    factors = (abi.Factor * max(1, len(gradients)))()
+    for number, g in enumerate(gradients):
+        rows, columns = g.out.shape
+        factors[number] = abi.Factor(
+            left=numbers[g.left], right=numbers[g.right], rows=rows, columns=columns,
+            accumulate=g.accumulate, out=g.out.data_ptr(), out_row=g.out.stride(0),
+        )  # fmt: skip
+    task = abi.Run(
+        steps=steps, batch=batch, descending=descending, split_rows=split_rows,
+        threads=threads or team(plan, steps * batch if split_rows else batch),
+        lengths=None if lengths is None else lengths.data_ptr(),
+        instructions=ctypes.addressof(plan.instructions), stages=ctypes.addressof(plan.stages),
+        groups=ctypes.addressof(plan.groups), products=ctypes.addressof(plan.products),
+        matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers),
+        factors=ctypes.addressof(factors),
+        stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
+        factor_count=len(gradients),
+    )  # fmt: skip
+    scratch = empty(like, library.scratch_bytes(task, like.dtype) // like.element_size() + 1)
+    task.scratch = scratch.data_ptr()
+    library.scan(task, like.dtype)
+
+
+def team(plan: Plan, batch: int) -> int:
+    """How many threads one step is worth."""
+    return max(1, min(torch.get_num_threads(), plan.work * batch // WORK_PER_THREAD))
+
+
+def empty(like: Tensor, *sizes: int) -> Tensor:
+    """New memory, not filled. Tests put NaN here, to find what is read before it is written."""
+    return like.new_empty(sizes)
+
+
+def _buffer(place: Place) -> abi.Buffer:
+    tensor, first = place.tensor, place.first
+    step, row = (0, 0) if tensor.dim() == 1 else (tensor.stride(0), tensor.stride(1))
+    return abi.Buffer(
+        at=tensor.data_ptr(), step=step, row=row,
+        first=None if first is None else first.data_ptr(), first_row=0 if first is None else first.stride(0),
+        shift=place.shift, from_end=place.from_end, ring=place.ring,
+    )  # fmt: skip

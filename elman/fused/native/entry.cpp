@@ -1,0 +1,49 @@
+// What Python sees: a handful of C functions.
+
+#include "scan.h"
+#include "team.h"
+#include "vector.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+using elman::Run;
+
+// The names of the operations in the order of their numbers, separated by spaces.
+EXPORT const char* elman_operations() {
+#define X(name) #name " "
+    return ELMAN_OPERATIONS(X);
+#undef X
+}
+
+// Sizes of the structures, to be compared with Python's.
+EXPORT int64_t elman_size(int64_t which) {
+    const int64_t sizes[] = {sizeof(elman::Instruction), sizeof(elman::Stage), sizeof(elman::Group), sizeof(elman::Product),
+                             sizeof(elman::Matrix), sizeof(elman::Buffer), sizeof(elman::Factor), sizeof(Run)};
+    return which >= 0 && which < 8 ? sizes[which] : -1;
+}
+
+EXPORT int64_t elman_vector_bytes() { return elman::VECTOR_BYTES; }
+
+// The highest level of the x86-64 instruction sets that this machine has: 2, 3 (AVX2), 4 (AVX-512); else 0.
+EXPORT int64_t elman_machine_level() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool three = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    const bool four = three && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                      __builtin_cpu_supports("avx512vl");
+    return four ? 4 : three ? 3 : __builtin_cpu_supports("sse4.2") ? 2 : 1;
+#else
+    return 0;
+#endif
+}
+
+EXPORT void elman_use_openmp(void* parallel, void* thread, void* threads) {
+    elman::openmp = {reinterpret_cast<decltype(elman::OpenMP::parallel)>(parallel),
+                     reinterpret_cast<int (*)()>(thread), reinterpret_cast<int (*)()>(threads)};
+}
+
+EXPORT int64_t elman_scratch_float32(const Run* run) { return elman::scratch_bytes<float>(*run); }
+EXPORT int64_t elman_scratch_float64(const Run* run) { return elman::scratch_bytes<double>(*run); }
+EXPORT void elman_scan_float32(const Run* run) { elman::scan<float>(*run); }
+EXPORT void elman_scan_float64(const Run* run) { elman::scan<double>(*run); }

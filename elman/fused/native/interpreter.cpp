@@ -1,0 +1,179 @@
+#include "interpreter.h"
+
+#include "arithmetic.h"
+#include "gemm.h"
+
+namespace elman {
+namespace {
+
+inline int64_t whole_vectors(int64_t columns, int lanes) { return (columns + lanes - 1) / lanes * lanes; }
+
+template <class T> inline void copy(T* to, const T* from, int64_t n) {
+    constexpr int V = LANES<T>;
+    int64_t k = 0;
+    for (; k + V <= n; k += V) store(to + k, load(from + k));
+    for (; k < n; ++k) to[k] = from[k];
+}
+
+template <class T> inline void fill(T* to, T value, int64_t n) {
+    for (int64_t k = 0; k < n; ++k) to[k] = value;
+}
+
+// Σ or maximum over the n real columns of a register, in all lanes of another.
+template <class T, class Function> inline void reduce(T* to, const T* from, int64_t n, T start, Function function) {
+    constexpr int V = LANES<T>;
+    Vector<T> part = all(start);
+    int64_t k = 0;
+    for (; k + V <= n; k += V) part = function(part, load(from + k));
+    for (int lane = 0; k < n; ++k, ++lane) part[lane] = function(all(part[lane]), all(from[k]))[0];
+    T total = part[0];
+    for (int lane = 1; lane < V; ++lane) total = function(all(total), all(part[lane]))[0];
+    store(to, all(total));
+}
+
+}  // namespace
+
+template <class T>
+void Interpreter<T>::product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const {
+    constexpr int V = LANES<T>;
+    const T* rows[TILE_VECTORS];
+    for (int64_t r = 0; r < tile.rows; ++r) rows[r] = steps.read(group.buffer, tile.row + r) + group.offset;
+    // The panels of this tile: for each product those of its units. Many products go in several rounds.
+    constexpr int MOST = 32;
+    const T* panels[MOST];
+    T* out[MOST];
+    int64_t count = 0;
+    const int64_t per_product = parts(group.units, V), first = tile.unit / V, across = width / V;
+    const auto run_round = [&] {
+        multiply(rows, tile.rows, panels, count, group.inner, out, width, false);
+        count = 0;
+    };
+    for (int p = 0; p < group.count; ++p)
+        for (int64_t j = 0; j < across; ++j) {
+            panels[count] = packed + packed_groups[index] + (p * per_product + first + j) * group.inner * V;
+            out[count] = to + p * tile.size + j * V;
+            if (++count == MOST) run_round();
+        }
+    if (count > 0) run_round();
+}
+
+template <class T> void Interpreter<T>::tile(const Stage& stage, const Tile& tile) const {
+    constexpr int V = LANES<T>;
+    const int64_t width = whole_vectors(tile.units, V), n = tile.rows * width;
+    const bool whole = steps.all_active();
+    const auto active = [&](int64_t r) { return whole || steps.active(tile.row + r); };
+    bool any = whole;
+    for (int64_t r = 0; !any && r < tile.rows; ++r) any = active(r);
+    for (int32_t k = 0; k < stage.count; ++k) {
+        const Instruction& i = run.instructions[stage.first + k];
+        if (!any && i.op != Op::store) continue;  // all rows have ended: only zeros leave
+        T* to = registers + i.to * tile.size;
+        const T* a = registers + i.a * tile.size;
+        const bool one = i.width == 1;  // one value per row, spread over the units
+        switch (i.op) {
+            case Op::load:
+                for (int64_t r = 0; r < tile.rows; ++r) {
+                    T* line = to + r * width;
+                    const T* from = steps.read(i.buffer, tile.row + r) + i.offset;
+                    if (!active(r)) fill(line, T(0), width);
+                    else if (one) fill(line, *from, width);
+                    else {
+                        copy(line, from + tile.unit, tile.units);
+                        fill(line + tile.units, T(0), width - tile.units);
+                    }
+                }
+                break;
+            case Op::vector: {
+                const T* from = steps.write(i.buffer, 0) + i.offset;
+                if (one) fill(to, *from, n);
+                else {
+                    copy(to, from + tile.unit, tile.units);
+                    fill(to + tile.units, T(0), width - tile.units);
+                    for (int64_t r = 1; r < tile.rows; ++r) copy(to + r * width, to, width);
+                }
+                break;
+            }
+            case Op::set: fill(to, static_cast<T>(i.number), n); break;
+            case Op::store:
+                if (one && tile.unit > 0) break;
+                for (int64_t r = 0; r < tile.rows; ++r) {
+                    T* at = steps.write(i.buffer, tile.row + r) + i.offset + tile.unit;
+                    if (active(r)) copy(at, a + r * width, one ? 1 : tile.units);
+                    else fill(at, T(0), one ? 1 : tile.units);
+                }
+                break;
+            case Op::last:
+                if ((one && tile.unit > 0) || !steps.last_of_any()) break;
+                for (int64_t r = 0; r < tile.rows; ++r) {
+                    if (!steps.last(tile.row + r)) continue;
+                    copy(steps.write(i.buffer, tile.row + r) + i.offset + tile.unit, a + r * width, one ? 1 : tile.units);
+                }
+                break;
+            case Op::total: {
+                if (one && tile.unit > 0) break;
+                const Buffer& buffer = run.buffers[i.buffer];
+                T* at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset + tile.unit;
+                for (int64_t j = 0; j < width; j += V) {
+                    Vector<T> total = {};
+                    for (int64_t r = 0; r < tile.rows; ++r)
+                        if (active(r)) total += load(a + r * width + j);
+                    for (int64_t lane = 0; lane < V && j + lane < (one ? 1 : tile.units); ++lane) at[j + lane] += total[lane];
+                }
+                break;
+            }
+            case Op::product: product(run.groups[i.a], i.a, tile, width, to); break;
+            case Op::spread: copy(to, a, n); break;
+            default: pointwise(i, to, a, registers + i.b * tile.size, registers + i.c * tile.size, n);
+        }
+    }
+}
+
+template <class T> void Interpreter<T>::row(const Stage& stage, int64_t row, int64_t size) const {
+    constexpr int V = LANES<T>;
+    const bool active = steps.active(row);
+    for (int32_t k = 0; k < stage.count; ++k) {
+        const Instruction& i = run.instructions[stage.first + k];
+        T* to = registers + i.to * size;
+        const T* a = registers + i.a * size;
+        const int64_t n = whole_vectors(i.width, V);
+        if (!active && i.op != Op::store) continue;
+        switch (i.op) {
+            case Op::load:
+            case Op::vector: {
+                const T* from = (i.op == Op::load ? steps.read(i.buffer, row) : steps.write(i.buffer, 0)) + i.offset;
+                if (i.width == 1) {
+                    store(to, all(*from));
+                } else {
+                    copy(to, from, i.width);
+                    fill(to + i.width, T(0), n - i.width);
+                }
+                break;
+            }
+            case Op::set: fill(to, static_cast<T>(i.number), n); break;
+            case Op::store:
+                if (active) copy(steps.write(i.buffer, row) + i.offset, a, i.width);
+                else fill(steps.write(i.buffer, row) + i.offset, T(0), i.width);
+                break;
+            case Op::last:
+                if (steps.last(row)) copy(steps.write(i.buffer, row) + i.offset, a, i.width);
+                break;
+            case Op::total: {
+                const Buffer& buffer = run.buffers[i.buffer];
+                T* at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset;
+                for (int64_t j = 0; j < i.width; ++j) at[j] += a[j];
+                break;
+            }
+            case Op::spread: fill(to, *a, n); break;
+            case Op::sum: reduce(to, a, i.b, T(0), [](auto x, auto y) { return x + y; }); break;
+            case Op::max_row:
+                reduce(to, a, i.b, a[0], [](auto x, auto y) { return (x > y) | (x != x) ? x : y; });
+                break;
+            default: pointwise(i, to, a, registers + i.b * size, registers + i.c * size, n);
+        }
+    }
+}
+
+template struct Interpreter<float>;
+template struct Interpreter<double>;
+
+}  // namespace elman

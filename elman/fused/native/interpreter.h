@@ -1,0 +1,35 @@
+// Runs a stage's instructions over a tile of rows × units, or over one row.
+#pragma once
+
+#include "steps.h"
+#include "vector.h"
+
+namespace elman {
+
+// A tile's registers hold this many vectors: small enough for a dozen of them to stay in the first cache,
+// large enough that choosing the operation costs nothing.
+constexpr int TILE_VECTORS = 24;
+
+// A tile: rows × whole vectors of units. In a stage by rows: one row, and registers of `size` elements.
+struct Tile {
+    int64_t row, rows;    // first row, and how many
+    int64_t unit, units;  // first unit, and how many are real; registers are filled up to whole vectors
+    int64_t size;         // elements of a register
+};
+
+template <class T> struct Interpreter {
+    const Run& run;
+    const Steps<T>& steps;
+    const T* packed;               // all panels of all groups
+    const int64_t* packed_groups;  // where each group's begin
+    T* registers;
+    int thread;
+
+    void tile(const Stage& stage, const Tile& tile) const;
+    void row(const Stage& stage, int64_t row, int64_t size) const;
+
+  private:
+    void product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const;
+};
+
+}  // namespace elman

@@ -1,0 +1,99 @@
+// What Python hands over: a plan (instructions, stages, products) and the tensors of one run.
+//
+// The same structures, field by field, stand in library.py. All counts and strides are in elements.
+#pragma once
+
+#include <cstdint>
+
+namespace elman {
+
+// Every operation a stage may hold, in one list: Python reads the names from the library.
+#define ELMAN_OPERATIONS(X) \
+    X(load) X(vector) X(set) X(store) X(last) X(total) X(product) X(spread) X(sum) X(max_row) \
+    X(add) X(sub) X(mul) X(div) X(max) X(min) X(gt) X(ge) X(eq) \
+    X(where) X(multiply_add) X(multiply_sub) \
+    X(neg) X(abs) X(exp) X(log) X(log1p) X(sqrt) X(erf) X(tanh) X(logistic) X(softplus)
+
+enum class Op : int32_t {
+#define X(name) name,
+    ELMAN_OPERATIONS(X)
+#undef X
+};
+
+// Where the second or first argument of a two-argument operation comes from.
+enum class Form : int32_t { registers, right_number, left_number, right_scalar, left_scalar };
+
+struct Instruction {
+    Op op;
+    Form form;
+    int32_t to, a, b, c;     // registers; for `product`, a is the group
+    int32_t buffer, offset;  // for load, vector, store, last, total
+    int32_t width;           // columns: the stage's units, or 1 for one value per row; in a row stage any
+    int32_t unused;
+    double number;
+};
+
+// A stage runs its instructions over all rows: in tiles of rows × units (columns), or row by row where
+// a row's values meet (rows).
+struct Stage {
+    int32_t by_rows;    // 1: row by row
+    int32_t barrier;    // 1: what other threads wrote is read
+    int32_t units;      // columns of every value of a stage in tiles
+    int32_t widest;     // products that share their left side: how many at most
+    int32_t inner;      // the longest inner size of its products
+    int32_t registers;
+    int32_t width;      // columns of the widest register of a stage by rows
+    int32_t first, count;  // instructions
+    int32_t unused;
+};
+
+// Products of one left side with several runs of `units` columns of matrices.
+struct Group {
+    int32_t buffer, offset, inner, units;  // the left side, and the width of each result
+    int32_t first, count;                  // products
+};
+
+struct Product { int32_t matrix, start; };
+
+struct Matrix {
+    const void* at;
+    int64_t step_k, step_n;
+};
+
+// How a value per step, row and column is found. A value of the step before (`shift` = ∓1) is read from
+// `first` where a row has no step before: at step 0, or (`from_end`) at its last.
+struct Buffer {
+    void* at;
+    int64_t step, row;
+    const void* first;
+    int64_t first_row;
+    int32_t shift, from_end;
+    int64_t ring;  // > 0: only so many steps are there, used in turn
+};
+
+// out (+)= Σ over steps and rows of leftᵀ · right: the gradient of a matrix.
+struct Factor {
+    int32_t left, right, rows, columns;
+    int32_t accumulate, unused;
+    void* out;
+    int64_t out_row;
+};
+
+struct Run {
+    int64_t steps, batch;
+    int64_t descending;       // 1: from the last step to the first
+    int64_t split_rows;       // 1: threads share the rows, never meeting, instead of the columns
+    int64_t threads;
+    const int64_t* lengths;   // per row, or null: all are full
+    const Instruction* instructions;
+    const Stage* stages;
+    const Group* groups;
+    const Product* products;
+    const Matrix* matrices;
+    const Buffer* buffers;
+    const Factor* factors;
+    int64_t stage_count, group_count, buffer_count, factor_count;
+    char* scratch;
+};
+
+}  // namespace elman

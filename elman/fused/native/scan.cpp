@@ -1,0 +1,185 @@
+#include "scan.h"
+
+#include "factor.h"
+#include "gemm.h"
+#include "interpreter.h"
+
+namespace elman {
+namespace {
+
+// Rows whose left sides of a product are kept in the second cache while the panels pass over them.
+constexpr int64_t ROW_BYTES = 384 * 1024;
+
+// A rectangle of panels × rows that a thread owns in all stages of equal units.
+struct Rectangle { int64_t panel, panels, row, rows; };
+
+// All panels × rows, laid end to end and cut into equal shares: at most three rectangles each.
+int share(int64_t panels, int64_t batch, int thread, int threads, bool split_rows, Rectangle* out) {
+    if (split_rows) {
+        const int64_t row = part(batch, threads, thread);
+        *out = {0, panels, row, part(batch, threads, thread + 1) - row};
+        return out->rows > 0;
+    }
+    int count = 0;
+    int64_t from = part(panels * batch, threads, thread);
+    const int64_t to = part(panels * batch, threads, thread + 1);
+    while (from < to) {
+        const int64_t panel = from / batch, row = from % batch;
+        int64_t wide = 1, rows = batch - row;
+        if (row == 0 && to - from >= batch) wide = (to - from) / batch;
+        else if (to - from < rows) rows = to - from;
+        out[count++] = {panel, wide, row, rows};
+        from += wide * rows;
+    }
+    return count;
+}
+
+template <class T> struct Layout {
+    int64_t packed, groups, registers, places, shared, own, total;  // bytes from the start of the scratch memory
+
+    explicit Layout(const Run& run) {
+        int64_t used = 0;
+        const auto take = [&](int64_t bytes) {
+            const int64_t at = used;
+            used += (bytes + 127) / 128 * 128;  // threads' memory never shares a cache line
+            return at;
+        };
+        int64_t panels = 0, room = 0;
+        for (int64_t g = 0; g < run.group_count; ++g)
+            panels += run.groups[g].count * parts(run.groups[g].units, LANES<T>) * run.groups[g].inner;
+        for (int64_t s = 0; s < run.stage_count; ++s) {
+            const int64_t needed = register_size(run.stages[s]) * run.stages[s].registers;
+            room = needed > room ? needed : room;
+        }
+        const int64_t t = run.threads, size = sizeof(T);
+        packed = take(panels * LANES<T> * size);
+        groups = take(run.group_count * static_cast<int64_t>(sizeof(int64_t)));
+        registers_each_ = (room * size + 127) / 128 * 128;
+        registers = take(registers_each_ * t);
+        places_each_ = (run.buffer_count * static_cast<int64_t>(sizeof(typename Steps<T>::Place)) + 127) / 128 * 128;
+        places = take(places_each_ * t);
+        shared = take(factor_shared<T>(run) * size);
+        own_each_ = (factor_own<T>(run) * size + 127) / 128 * 128;
+        own = take(own_each_ * t);
+        total = used + 128;
+    }
+
+    static int64_t register_size(const Stage& stage) {
+        if (!stage.by_rows) return TILE_VECTORS * LANES<T>;
+        return (parts(stage.width, LANES<T>)) * LANES<T>;
+    }
+
+    int64_t registers_of(int thread) const { return registers + registers_each_ * thread; }
+    int64_t places_of(int thread) const { return places + places_each_ * thread; }
+    int64_t own_of(int thread) const { return own + own_each_ * thread; }
+
+  private:
+    int64_t registers_each_, places_each_, own_each_;
+};
+
+template <class T> struct Work {
+    const Run& run;
+    Layout<T> layout;
+    char* scratch;
+    Barrier barrier;
+
+    explicit Work(const Run& r) : run(r), layout(r) {
+        scratch = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(r.scratch) + 127) / 128 * 128);
+        int64_t* starts = reinterpret_cast<int64_t*>(scratch + layout.groups);
+        int64_t used = 0;
+        for (int64_t g = 0; g < run.group_count; ++g) {
+            starts[g] = used;
+            used += run.groups[g].count * parts(run.groups[g].units, LANES<T>) * run.groups[g].inner * LANES<T>;
+        }
+    }
+
+    // The panels of all products, dealt out one by one.
+    void pack(int thread, int threads) const {
+        T* to = reinterpret_cast<T*>(scratch + layout.packed);
+        int64_t dealt = 0;
+        for (int64_t g = 0; g < run.group_count; ++g) {
+            const Group& group = run.groups[g];
+            for (int32_t p = 0; p < group.count; ++p) {
+                const Product& product = run.products[group.first + p];
+                const Matrix& matrix = run.matrices[product.matrix];
+                for (int64_t n = 0; n < group.units; n += LANES<T>, to += group.inner * LANES<T>) {
+                    if (dealt++ % threads != thread) continue;
+                    const T* from = static_cast<const T*>(matrix.at) + (product.start + n) * matrix.step_n;
+                    pack_panel(from, matrix.step_k, matrix.step_n, group.inner, group.units - n, to);
+                }
+            }
+        }
+    }
+
+    void tiles(const Interpreter<T>& interpreter, const Stage& stage, const Rectangle& all) const {
+        constexpr int V = LANES<T>;
+        const int64_t at_once = stage.inner ? ROW_BYTES / static_cast<int64_t>(sizeof(T)) / stage.inner : all.rows;
+        const int64_t blocks = parts(all.rows, at_once < TILE_VECTORS ? TILE_VECTORS : at_once);
+        for (int64_t block = 0; block < blocks; ++block) {
+            const int64_t row = all.row + part(all.rows, blocks, block);
+            const int64_t rows = all.row + part(all.rows, blocks, block + 1) - row;
+            // Wide enough to fill a block of the product, wider where there are few rows.
+            int64_t wide = stage.widest > 0 && stage.widest < PANELS ? PANELS / stage.widest : 1;
+            if (stage.widest == 0) wide = 2;
+            if (wide * rows < TILE_VECTORS) wide = TILE_VECTORS / rows;
+            const int64_t across = parts(all.panels, wide);
+            for (int64_t j = 0; j < across; ++j) {
+                const int64_t panel = all.panel + part(all.panels, across, j);
+                const int64_t panels = all.panel + part(all.panels, across, j + 1) - panel;
+                const int64_t unit = panel * V, left = stage.units - unit;
+                const int64_t down = parts(rows, TILE_VECTORS / panels);
+                for (int64_t k = 0; k < down; ++k) {
+                    const int64_t top = part(rows, down, k), height = part(rows, down, k + 1) - top;
+                    interpreter.tile(stage, {row + top, height, unit, left < panels * V ? left : panels * V,
+                                             TILE_VECTORS * V});
+                }
+            }
+        }
+    }
+
+    void thread(int thread, int threads) {
+        Steps<T> steps(run, reinterpret_cast<typename Steps<T>::Place*>(scratch + layout.places_of(thread)));
+        const Interpreter<T> interpreter{run, steps, reinterpret_cast<const T*>(scratch + layout.packed),
+                                         reinterpret_cast<const int64_t*>(scratch + layout.groups),
+                                         reinterpret_cast<T*>(scratch + layout.registers_of(thread)), thread};
+        pack(thread, threads);
+        barrier.wait(threads);
+        const int64_t first_row = part(run.batch, threads, thread), last_row = part(run.batch, threads, thread + 1);
+        for (int64_t step = 0; step < run.steps; ++step) {
+            steps.aim(run.descending ? run.steps - 1 - step : step);
+            for (int64_t s = 0; s < run.stage_count; ++s) {
+                const Stage& stage = run.stages[s];
+                if (stage.barrier && !run.split_rows) barrier.wait(threads);
+                if (stage.by_rows) {
+                    for (int64_t row = first_row; row < last_row; ++row)
+                        interpreter.row(stage, row, Layout<T>::register_size(stage));
+                    continue;
+                }
+                Rectangle mine[3];
+                const int count = share(parts(stage.units, LANES<T>), run.batch, thread, threads, run.split_rows, mine);
+                for (int k = 0; k < count; ++k) tiles(interpreter, stage, mine[k]);
+            }
+        }
+        T* const shared = reinterpret_cast<T*>(scratch + layout.shared);
+        T* const own = reinterpret_cast<T*>(scratch + layout.own_of(thread));
+        for (int64_t f = 0; f < run.factor_count; ++f)
+            factor(run, run.factors[f], steps, shared, own, barrier, thread, threads);
+    }
+};
+
+}  // namespace
+
+template <class T> int64_t scratch_bytes(const Run& run) { return Layout<T>(run).total; }
+
+template <class T> void scan(const Run& run) {
+    Work<T> work(run);
+    on_team(static_cast<int>(run.threads),
+            [](void* data, int thread, int threads) { static_cast<Work<T>*>(data)->thread(thread, threads); }, &work);
+}
+
+template int64_t scratch_bytes<float>(const Run&);
+template int64_t scratch_bytes<double>(const Run&);
+template void scan<float>(const Run&);
+template void scan<double>(const Run&);
+
+}  // namespace elman

@@ -1,0 +1,214 @@
+"""A cell's scan by the executor, differentiable: two native calls forward, two backward.
+
+Only what the gradient needs is kept. A second derivative is taken through the same Programs evaluated in
+PyTorch, step by step.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elman.axes import TBH, TBX, B
+from elman.fused import passes
+from elman.fused.compiled import Backward, Compiled
+from elman.fused.passes import Forward, Shape
+from elman.fused.program import evaluate
+
+Tensors = tuple[Tensor, ...]
+
+
+def scan(
+    compiled: Compiled,
+    x: TBX,
+    state: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    lengths: B | None = None,
+    reverse: bool = False,
+) -> tuple[TBH, Tensors]:
+    """Outputs (T B H) and last state (leaf by leaf) of a scan over ``x`` from ``state``.
+
+    ``fixed``: what ``compiled.prepare`` returned. ``reverse``: from the last step of each sequence to its
+    first. Past the end of a sequence outputs are zero, the state does not move, and ``x`` is not read.
+    Differentiable any number of times.
+    """
+    shape = Shape(x.shape[0], x.shape[1], reverse, lengths)
+    tensors = (x, *state, *fixed)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        y, *last = _Scan.apply(compiled, shape, *tensors)
+        return y, tuple(last)
+    _, advanced = _forward(compiled, shape, tensors, None)
+    return advanced.y, advanced.last
+
+
+def fold(compiled: Compiled, shape: Shape, tensors: Tensors) -> Tensors:
+    """The same, step by step in PyTorch: outputs and last state."""
+    given = _sort(compiled, tensors)
+    x, inside = given.x, None
+    if shape.lengths is not None:
+        inside = torch.arange(shape.steps).unsqueeze(1) < shape.lengths
+        x = x.masked_fill(~inside.unsqueeze(-1), 0)
+    fixed = dict(zip(compiled.project.fixed, given.project, strict=True))
+    projected = evaluate(compiled.project.program, {"x": x.flatten(0, 1)}, fixed)["y"].unflatten(
+        0, x.shape[:2]
+    )
+    fixed = dict(zip(compiled.advance.fixed, given.advance, strict=True))
+    state = dict(zip(compiled.advance.leaves, given.state, strict=True))
+    outputs: dict[int, Tensor] = {}
+    for t in reversed(range(shape.steps)) if shape.descending else range(shape.steps):
+        new = evaluate(compiled.advance.program, {"x": projected[t], **state}, fixed)
+        here = None if inside is None else inside[t].unsqueeze(1)
+        outputs[t] = new["y"] if here is None else new["y"].masked_fill(~here, 0)
+        for leaf, old in state.items():
+            after = new[f"{leaf}'"]
+            state[leaf] = after if here is None else torch.where(here, after, old)
+    return torch.stack([outputs[t] for t in range(shape.steps)]), *state.values()
+
+
+class _Given(NamedTuple):
+    """The tensors of a scan, by what they are."""
+
+    x: Tensor
+    state: Tensors
+    project: Tensors
+    advance: Tensors
+
+
+class _Wanted(NamedTuple):
+    """The gradients that are wanted of the two Programs."""
+
+    project: Backward | None
+    advance: Backward
+
+
+def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
+    state = 1 + len(compiled.advance.leaves)
+    project = state + len(compiled.project.fixed)
+    return _Given(
+        tensors[0], tuple(tensors[1:state]), tuple(tensors[state:project]), tuple(tensors[project:])
+    )
+
+
+def _wanted(compiled: Compiled, needs: Sequence[bool]) -> _Wanted:
+    x, _, project, advance = _sort(compiled, needs)
+    fixed = frozenset(name for name, need in zip(compiled.project.fixed, project, strict=True) if need)
+    below = bool(x) or bool(fixed)
+    identity = compiled.project.identity
+    return _Wanted(
+        compiled.project.backward(bool(x), fixed) if below and not identity else None,
+        compiled.advance.backward(
+            below, frozenset(name for name, need in zip(compiled.advance.fixed, advance, strict=True) if need)
+        ),
+    )
+
+
+def _forward(
+    compiled: Compiled, shape: Shape, tensors: Tensors, wanted: _Wanted | None
+) -> tuple[Forward, Forward]:
+    """The projection of all steps, and the steps."""
+    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
+    if compiled.project.identity:
+        projected = Forward(given.x, (), {})
+    else:
+        below = None if wanted is None else wanted.project
+        flat = given.x.reshape(1, shape.steps * shape.batch, -1)
+        projected = passes.forward(compiled.project, shape.flat(), flat, (), given.project, below)
+    x = projected.y.view(shape.steps, shape.batch, -1) if not compiled.project.identity else given.x
+    above = None if wanted is None else wanted.advance
+    spare = not compiled.project.identity
+    return projected, passes.forward(compiled.advance, shape, x, given.state, given.advance, above, spare)
+
+
+def _backward(
+    compiled: Compiled,
+    shape: Shape,
+    tensors: Tensors,
+    wanted: _Wanted,
+    kept: "_Kept",
+    given_d: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """The gradients of all tensors, None where it was not asked for."""
+    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
+    d_y, *d_last = [None if d is None else _rows(d) for d in given_d]
+    project, advance = compiled.project, compiled.advance
+    x = given.x if project.identity else kept.projected
+    above = passes.backward(
+        advance, shape, wanted.advance, given.x if x is None else x, given.state, given.advance,
+        kept.advance, d_y, tuple(d_last),
+    )  # fmt: skip
+    below = {"x": above["x"]} if project.identity and "x" in above else {}
+    if wanted.project is not None:
+        rows = shape.steps * shape.batch
+        below = passes.backward(
+            project, shape.flat(), wanted.project, given.x.reshape(1, rows, -1), (), given.project,
+            kept.project, above["x"].view(1, rows, -1), (),
+        )  # fmt: skip
+    d_x = below.get("x")
+    return [
+        None if d_x is None else d_x.view(given.x.shape),
+        *(above.get(leaf) for leaf in advance.leaves),
+        *(below.get(name) for name in project.fixed),
+        *(above.get(name) for name in advance.fixed),
+    ]
+
+
+class _Kept(NamedTuple):
+    """What the forward pass left for the backward one."""
+
+    projected: Tensor | None
+    project: dict[str, Tensor]
+    advance: dict[str, Tensor]
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, compiled: Compiled, shape: Shape, *tensors: Tensor) -> Tensors:
+        ctx.set_materialize_grads(False)
+        ctx.compiled, ctx.shape, ctx.needs = compiled, shape, ctx.needs_input_grad[2:]
+        wanted = _wanted(compiled, ctx.needs)
+        projected, advanced = _forward(compiled, shape, tensors, wanted)
+        # The projected input itself is needed by few gradients; the names say which tensor is which.
+        keeps_projected = "x" in wanted.advance.reads and not compiled.project.identity
+        extra = [projected.y.view(shape.steps, shape.batch, -1)] if keeps_projected else []
+        ctx.names = (keeps_projected, tuple(projected.kept), tuple(advanced.kept))
+        ctx.save_for_backward(*tensors, *extra, *projected.kept.values(), *advanced.kept.values())
+        return advanced.y, *advanced.last
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
+        saved = list(ctx.saved_tensors)
+        tensors = tuple(saved[: len(ctx.needs)])
+        if torch.is_grad_enabled():  # a second derivative may be asked for
+            return None, None, *_again(ctx.compiled, ctx.shape, tensors, ctx.needs, given)
+        rest = iter(saved[len(ctx.needs) :])
+        keeps_projected, project, advance = ctx.names
+        kept = _Kept(
+            next(rest) if keeps_projected else None,
+            {name: next(rest) for name in project},
+            {name: next(rest) for name in advance},
+        )
+        wanted = _wanted(ctx.compiled, ctx.needs)
+        found = _backward(ctx.compiled, ctx.shape, tensors, wanted, kept, given)
+        return None, None, *(d if need else None for d, need in zip(found, ctx.needs, strict=True))
+
+
+def _again(
+    compiled: Compiled, shape: Shape, tensors: Tensors, needs: Sequence[bool], given: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The gradients as a differentiable function of the tensors and of what was given."""
+    outputs = fold(compiled, shape, tensors)
+    pairs = [(out, d) for out, d in zip(outputs, given, strict=True) if d is not None and out.requires_grad]
+    asked = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
+    if not pairs:
+        return [None] * len(tensors)
+    found = iter(torch.autograd.grad(
+        [out for out, _ in pairs], asked, [d for _, d in pairs], create_graph=True, allow_unused=True
+    ))  # fmt: skip
+    return [next(found) if need else None for need in needs]
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """The tensor with one column next to the other, as the executor reads it."""
+    tensor = tensor.detach()
+    return tensor if tensor.dim() == 0 or tensor.stride(-1) == 1 else tensor.contiguous()

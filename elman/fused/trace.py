@@ -1,0 +1,198 @@
+"""A cell's ``advance`` → :class:`Program`.
+
+``advance`` is run once on fake tensors, recording every ATen operation. What depends only on parameters
+(a transpose, ``exp(-softplus(p))``, a dropped weight) is *invariant*: it is kept as a small graph that runs
+once per scan, under autograd, and its results are the Program's vectors and matrices. The rest becomes
+nodes. What cannot be expressed raises :class:`Objection`, with the reason that ``elman kernels`` prints.
+"""
+
+import operator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from elman import states
+from elman.fused.operations import OPERATIONS, Objection
+from elman.fused.program import Builder, Program
+
+aten = torch.ops.aten
+
+Value = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A step as a Program, and the graph that makes its vectors and matrices from the parameters."""
+
+    program: Program
+    invariants: fx.GraphModule
+    names: tuple[str, ...]
+    state_names: tuple[str, ...]
+
+    def prepare(self, cell: nn.Module) -> dict[str, Tensor]:
+        """The vectors and matrices of the Program, from the cell's parameters as they are now."""
+        return dict(zip(self.names, self.invariants(_named_tensors(cell)), strict=True))
+
+
+def trace(cell: nn.Module, projected_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:
+    """Traces ``cell.advance`` at two batch sizes; they must give the same Program.
+
+    Raises:
+        Objection: an operation has no counterpart, values are not B rows, or the two traces differ.
+    """
+    return _alike([_trace_advance(cell, projected_size, batch) for batch in batches])
+
+
+def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:
+    """Traces ``cell.project``: a Program without state, whose rows are those of all steps.
+
+    Raises:
+        Objection: as :func:`trace`.
+    """
+    return _alike([_record(_Project(cell), {}, {}, input_size, batch) for batch in batches])
+
+
+def _alike(traces: list[Traced]) -> Traced:
+    first, second = traces
+    if first.program.key != second.program.key:
+        raise Objection("its equations depend on the batch size")
+    return first
+
+
+def _named_tensors(cell: nn.Module) -> dict[str, Tensor]:
+    return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+
+
+def _trace_advance(cell: nn.Module, projected_size: int, batch: int) -> Traced:
+    recurrence: Any = cell
+    start = states.detach(recurrence.initial_state(batch))
+    return _record(_Advance(cell), start, dict(states.leaves(start)), projected_size, batch)
+
+
+def _record(call: "_Call", start: Any, leaves: dict[str, Tensor], width: int, batch: int) -> Traced:
+    from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
+
+    tensors = {name: tensor.detach() for name, tensor in _named_tensors(call.cell).items()}
+    like = next(iter([*leaves.values(), *tensors.values()]), torch.zeros(()))
+    x = like.new_zeros(batch, width)
+
+    def run(parameters: dict[str, Tensor], x: Tensor, leaves: dict[str, Tensor]) -> list[Tensor]:
+        owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
+        returned = functional_call(call, owned, (x, states.replace(start, leaves) if leaves else None))
+        return [returned[0], *(leaf for _, leaf in states.leaves(returned[1]))]
+
+    try:
+        graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves)
+    except Exception as error:
+        raise Objection(f"it could not be traced: {str(error).splitlines()[0]}") from error
+    graph.graph.eliminate_dead_code()
+    return _Reader(graph, list(tensors), list(leaves), batch).read()
+
+
+class _Reader:
+    """Walks a recorded graph: invariant operations into a graph of their own, the rest into nodes."""
+
+    def __init__(self, graph: fx.GraphModule, tensors: list[str], leaves: list[str], batch: int) -> None:
+        self.graph = graph
+        self.inputs = [
+            *[("tensor", name) for name in tensors],
+            ("input", "x"),
+            *[("input", n) for n in leaves],
+        ]
+        self.leaves = leaves
+        self.batch = batch
+        self.builder = Builder()
+        self.known: dict[fx.Node, Value] = {}
+        self.invariant_graph = fx.Graph()
+        self.copies: dict[fx.Node, fx.Node] = {}
+        self.exported: dict[fx.Node, str] = {}
+
+    def read(self) -> Traced:
+        remaining = iter(self.inputs)
+        root = self.invariant_graph.placeholder("tensors")
+        for node in self.graph.graph.nodes:
+            if node.op == "placeholder":
+                kind, name = next(remaining)
+                if kind == "tensor":
+                    self.copies[node] = self.invariant_graph.call_function(operator.getitem, (root, name))
+                else:
+                    width = node.meta["val"].shape[1]
+                    self.known[node] = self.builder.add("input", width=width, data=(name,))
+            elif node.op == "output":
+                return self._finish(node.args[0])
+            elif not any(argument in self.known for argument in node.all_input_nodes):
+                self.copies[node] = self.invariant_graph.node_copy(node, lambda n: self.copies[n])
+            else:
+                self.known[node] = self._translate(node)
+        raise Objection("its graph has no output")
+
+    def _translate(self, node: fx.Node) -> "Value":
+        rule = OPERATIONS.get(node.target)
+        if rule is None:
+            raise Objection(f"it uses {node.target}, which has no counterpart here")
+        return rule(self, node, *node.args, **node.kwargs)
+
+    def _finish(self, returned: list[fx.Node]) -> Traced:
+        names = ["y", *(f"{leaf}'" for leaf in self.leaves)]
+        outputs = {name: self.row(node) for name, node in zip(names, returned, strict=True)}
+        self.invariant_graph.output(tuple(self.copies[node] for node in self.exported))
+        module = fx.GraphModule({}, self.invariant_graph)
+        return Traced(self.builder.finish(outputs), module, tuple(self.exported.values()), tuple(self.leaves))
+
+    def row(self, argument: "fx.Node | float") -> int:
+        """The node of the Program that a graph argument is: B rows, a vector for all of them, or a number."""
+        if not isinstance(argument, fx.Node):
+            return self.builder.constant(argument)
+        value = self.known.get(argument)
+        if isinstance(value, int):
+            return value
+        if value is not None:
+            raise Objection(f"{argument.name} stands for several values")
+        tensor = argument.meta["val"]
+        if tensor.dim() > 2 or (tensor.dim() == 2 and tensor.shape[0] != 1):
+            raise Objection(f"{argument.name} of shape {tuple(tensor.shape)} does not lie along a row")
+        return self.builder.add(
+            "vector", width=max(1, tensor.shape[-1]) if tensor.dim() else 1, data=(self._export(argument),)
+        )
+
+    def matrix(self, argument: fx.Node) -> tuple[str, bool, int]:
+        """The name of a product's matrix, whether it is used transposed, and the columns of the result."""
+        if argument in self.known:
+            raise Objection("it multiplies two values of the loop as matrices")
+        columns = argument.meta["val"].shape[1]
+        if argument.target is aten.t.default:
+            return self._export(cast(fx.Node, argument.args[0])), True, columns
+        return self._export(argument), False, columns
+
+    def require_rows(self, node: fx.Node) -> None:
+        shape = node.meta["val"].shape
+        if len(shape) != 2 or shape[0] != self.batch:
+            raise Objection(f"{node.name} has the shape {tuple(shape)}: values must be B rows")
+
+    def _export(self, node: fx.Node) -> str:
+        if node not in self.exported:
+            tensors = [name for kind, name in self.inputs if kind == "tensor"]  # copied first, in this order
+            known = {id(copy): name for name, copy in zip(tensors, self.copies.values(), strict=False)}
+            self.exported[node] = known.get(id(self.copies[node]), f"invariant.{node.name}")
+        return self.exported[node]
+
+
+class _Call(nn.Module):
+    """A method of a cell as a module, so that its parameters can be exchanged for traced ones."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell: Any = cell
+
+
+class _Advance(_Call):
+    def forward(self, x: Tensor, state: Any) -> Any:
+        return self.cell.advance(x, state)
+
+
+class _Project(_Call):
+    def forward(self, x: Tensor, state: None) -> tuple[Tensor, None]:
+        return self.cell.project(x), state

@@ -1,0 +1,79 @@
+"""Compiles the native executor if there is a C++ compiler. Without one the package is complete, and slower.
+
+The executor is plain C++17 (GCC or Clang) with a C interface: it includes nothing of Python or PyTorch, so
+one build serves every version of both. It is compiled once for each level of a processor's instructions.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = Path("elman/fused/native")
+FLAGS = (
+    "-shared -fPIC -pthread -std=c++17 -O3 -fvisibility=hidden "
+    "-ffp-contract=fast -fno-math-errno -fno-trapping-math"
+)
+X86 = {
+    "v2": "-march=x86-64-v2",
+    "v3": "-march=x86-64-v3",
+    "v4": "-march=x86-64-v4 -mprefer-vector-width=512",
+}
+
+
+class BuildExecutor(build_ext):
+    """Runs the compiler once per level, all at a time; what fails is said in one line and left out."""
+
+    def build_extensions(self) -> None:
+        compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
+        if compiler is None:
+            print("elman: no C++ compiler found; cells run by their definition, which is slower")
+            return
+        running = {}
+        for level, flags in levels().items():
+            target = self._folder() / f"executor.{level}.so"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            command = [*compiler.split(), *FLAGS.split(), *flags.split(), *self.extensions[0].sources]
+            running[level] = subprocess.Popen(
+                [*command, "-o", str(target)], stderr=subprocess.PIPE, text=True
+            )
+        for level, process in running.items():
+            said = (process.communicate()[1] or "").strip()
+            if process.returncode:
+                print(f"elman: {compiler} could not build the executor {level}: {said.splitlines()[:1]}")
+
+    def copy_extensions_to_source(self) -> None:
+        for path in self._folder().glob("executor.*.so"):
+            shutil.copy2(path, NATIVE)
+
+    def get_outputs(self) -> list[str]:
+        return [str(path) for path in self._folder().glob("executor.*.so")]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {path: str(NATIVE / Path(path).name) for path in self.get_outputs()}
+
+    def _folder(self) -> Path:
+        return Path(self.build_lib) / NATIVE
+
+
+def levels() -> dict[str, str]:
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return X86
+    return {"plain": ""}
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "elman.fused.native.executor",
+            sources=sorted(map(str, NATIVE.glob("*.cpp"))),
+            depends=sorted(map(str, NATIVE.glob("*.h"))),
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildExecutor},
+)
