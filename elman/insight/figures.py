@@ -266,13 +266,14 @@ def _falls_below(values: np.ndarray, level: float) -> float:
 def _label_exits(
     axes: "Axes", exits: Sequence[tuple[float, Flow]], top: float, last: int, gap: float
 ) -> None:
-    """Names lines that leave through the bottom: the first on its left, the others on their right."""
+    """Names lines that leave through the bottom, on their right; of several the first on its left."""
     ordered = sorted(exits, key=lambda leaving: leaving[0])
-    for _, flow in ordered[:1]:  # where it is when it passes the top of the letters
+    left, right = (ordered[:1], ordered[1:]) if len(ordered) > 1 else ([], ordered)
+    for _, flow in left:  # where it is when it passes the top of the letters
         beside = _falls_below(flow.relative, LEAST_SHARE * (top / LEAST_SHARE) ** 0.08)
         _label_exit(axes, beside / last, flow, "right")
-    places = _apart([place for place, _ in ordered[1:]], gap)
-    for place, (_, flow) in zip(places, ordered[1:], strict=True):
+    places = _apart([place for place, _ in right], gap)
+    for place, (_, flow) in zip(places, right, strict=True):
         _label_exit(axes, place, flow, "left")
 
 

@@ -157,18 +157,19 @@ def _about_gradients(found: Findings) -> str:
         "the LSTM, h and c), as a share of the one at k = 0, on the average over the validation text. Each "
         f"line down is a tenth of the line above. Read it at {k} words back: before training (dashed) "
         f"{_share(fresh[ELMAN], k)} is left in the Elman network, {_share(fresh[GRU], k)} in the GRU and "
-        f"{_share(fresh[LSTM], k)} in the LSTM, whose forget gate starts open; after training (solid) "
-        f"{_share(trained[ELMAN], k)} in the Elman network and {_share(trained[LSTM], k)} in the LSTM. "
-        "The GRU is shown as it starts: the demo does not train one."
+        f"{_share(fresh[LSTM], k)} in the LSTM, whose forget gate starts at about 0.73; after training "
+        f"(solid) {_share(trained[ELMAN], k)} in the Elman network and {_share(trained[LSTM], k)} in the "
+        f"LSTM. Less than a hundredth is left {_from(trained[ELMAN])} in the trained Elman network, and "
+        f"{_from(trained[LSTM])} in the trained LSTM. The GRU is shown as it starts: the demo trains none."
     )
 
 
 def _about_the_samples(found: Findings) -> str:
-    unknown = f" {found.unknown} stands for all rare words." if found.unknown else ""
     return (
         f"Each model was given “{found.samples[0].prompt}”, and drew one word after another from its own "
         f"predictions, three times (temperature {found.plan.temperature:g}: likely words a little likelier "
-        f"still). The 5-gram sees four words back: look for the places where it loses the thread.{unknown}"
+        "still). The 5-gram sees four words back: look for the places where it loses the thread. In this "
+        f"text {found.unknown} stands for any rare word, and N for a number."
     )
 
 
@@ -187,6 +188,16 @@ def _pictures(found: Findings) -> tuple[Picture, Picture]:
 
 def _called(name: str) -> str:
     return "Elman network" if name == ELMAN else name
+
+
+def _from(flow: GradientFlow) -> str:
+    """
+    >>> import numpy as np
+    >>> _from(GradientFlow(np.array([2.0, 0.5, 0.01]))), _from(GradientFlow(np.array([2.0, 0.5])))
+    ('from 2 words back on', 'nowhere within 1 words')
+    """
+    reach = flow.reach(0.01)
+    return f"nowhere within {len(flow.norms) - 1} words" if reach is None else f"from {reach} words back on"
 
 
 def _share(flow: GradientFlow, distance: int) -> str:

@@ -231,6 +231,25 @@ def test_a_plan_that_cannot_be_followed_is_refused_before_anything_is_read(
     assert not (tmp_path / "x").exists()
 
 
+def test_threads_are_as_many_as_are_fastest_and_given_back() -> None:
+    seconds = {1: 5.0, 2: 3.0, 4: 4.0, 6: 1.0}
+    tried: list[int] = []
+
+    def measure() -> float:
+        tried.append(torch.get_num_threads())
+        return seconds[torch.get_num_threads()]
+
+    torch.set_num_threads(6)
+    with demo._fastest_threads(measure):
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 6
+    assert tried == [1, 2, 4]  # more are not tried once more were slower
+    torch.set_num_threads(1)
+    with demo._fastest_threads(measure):
+        assert torch.get_num_threads() == 1
+    assert tried == [1, 2, 4]
+
+
 def test_the_command_prints_one_json_object(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
