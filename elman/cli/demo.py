@@ -58,6 +58,8 @@ def _print(found: "Findings", verdict: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from elman.insight.report import duration
+
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model")
@@ -66,7 +68,7 @@ def _print(found: "Findings", verdict: str) -> None:
     best = min(row.perplexity for row in found.rows)
     for row in found.rows:
         style = "bold" if row.perplexity == best else ""
-        cells = row.name, f"{row.parameters:,}", f"{row.seconds:,.1f}", f"{row.perplexity:,.1f}"
+        cells = row.name, f"{row.parameters:,}", duration(row.seconds), f"{row.perplexity:,.1f}"
         table.add_row(*cells, style=style)
     console.print()
     console.print(table)

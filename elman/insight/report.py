@@ -147,7 +147,7 @@ def table(rows: Sequence[Row], caption: str) -> str:
         mark = " class=best" if row.perplexity == best else ""
         lines.append(
             f'<tr{mark} style="--own: var(--{variable(row.name)})">'
-            f"<td>{escape(row.name)}</td><td>{row.parameters:,}</td><td>{row.seconds:,.1f}</td>"
+            f"<td>{escape(row.name)}</td><td>{row.parameters:,}</td><td>{duration(row.seconds)}</td>"
             f"<td>{row.perplexity:,.1f}{bar}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in ("model", "parameters", "seconds", "perplexity"))
@@ -183,6 +183,15 @@ def samples(groups: Sequence[Samples], faint: str | None = None) -> str:
 def commands(lines: Sequence[Command]) -> str:
     written = [f"<span># {escape(line.does)}</span>\n{escape(line.command)}" for line in lines]
     return "<pre>" + "\n".join(written) + "</pre>"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, to a tenth; below one to a hundredth.
+
+    >>> duration(0.0249), duration(1234.56)
+    ('0.02', '1,234.6')
+    """
+    return f"{seconds:,.1f}" if seconds >= 1 else f"{seconds:.2f}"
 
 
 def variable(name: str) -> str:

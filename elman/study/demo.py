@@ -280,7 +280,7 @@ def _share_time(plan: Plan, corpus: Corpus, began: float) -> tuple[int, Mapping[
 
 @contextmanager
 def _fastest_threads(seconds: Callable[[], float]) -> Iterator[None]:
-    """Inside, torch has the number of threads with which ``seconds()`` was least, of 1, 2, 4 … to its own.
+    """Inside, torch has as many threads, of 1, 2, 4 … to its own, as make ``seconds()`` clearly less.
 
     Threads that wait for a core another program holds, or that a container does not grant, slow small
     products down tenfold; so the number is tried, not believed.
@@ -291,7 +291,7 @@ def _fastest_threads(seconds: Callable[[], float]) -> Iterator[None]:
     try:
         for count in [*counts, own] if counts else []:
             torch.set_num_threads(count)
-            if (took := seconds()) > least:
+            if (took := seconds()) > 0.9 * least:
                 break
             best, least = count, took
         torch.set_num_threads(best)
