@@ -18,6 +18,8 @@ from tests.fused.running import (
     shapes_of,
 )
 
+pytestmark = pytest.mark.slow  # half a minute together; the laws run the executor too
+
 pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
 
 LEVELS = [

@@ -15,6 +15,8 @@ from elman.fused.compiled import Compiled
 from elman.fused.passes import Shape
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
+pytestmark = pytest.mark.slow  # half a minute together; the laws run the executor too
+
 pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
 
 #: T, B, X, H: odd sizes, single steps, rows and features, and one that fills vectors and tiles.

@@ -175,6 +175,7 @@ def test_no_output_sees_the_future(make: Make, t: int) -> None:
     assert all((gradient[s] != 0).any() for s in range(t + 1))
 
 
+@pytest.mark.slow
 @everything
 @pytest.mark.parametrize("lengths", [None, [3, 0, 1]], ids=str)
 @pytest.mark.usefixtures("way")
@@ -228,6 +229,7 @@ def test_the_chosen_way_equals_the_definition(
         assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm() + 6e-8
 
 
+@pytest.mark.slow
 @everything
 def test_double_backward_works_by_the_definition(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "scan", definition.scan)
