@@ -3,7 +3,8 @@
 ``advance`` is run once on fake tensors, recording every ATen operation. What depends only on parameters
 (a transpose, ``exp(-softplus(p))``, a dropped weight) is *invariant*: it is kept as a small graph that runs
 once per scan, under autograd, and its results are the Program's vectors and matrices. The rest becomes
-nodes. What cannot be expressed raises :class:`Objection`, with the reason that ``elman kernels`` prints.
+nodes. What cannot be expressed raises :class:`Objection`, with the reason that
+``choose.objections`` gives.
 """
 
 import operator
