@@ -1,4 +1,4 @@
-"""Which way a scan runs: by the compiled executor; else by a kernel of torch's own; else by the definition."""
+"""Which way a scan runs: by the compiled executor, by a kernel of torch's own, or by the definition."""
 
 from collections.abc import Iterable
 from typing import Any
