@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# One process per core, each on one thread: threads that wait for each other beside other work wait for long.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 .PHONY: setup demo test test-fast check format clean
 
@@ -19,10 +21,10 @@ demo: setup
 	$(BIN)/elman demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 check: setup
 	$(BIN)/ruff check .
