@@ -83,7 +83,7 @@ def _progress(there: int, whole: int | None) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from elman.corpora import verify
+    from elman.corpora import remedy, verify
 
     checks = verify(args.name, args.data_dir)
     wrong = [check for check in checks if not check.good]
@@ -107,5 +107,5 @@ def _verify(args: argparse.Namespace) -> None:
         raise CorpusError(
             f"{args.name} was to be verified.",
             f"{len(wrong)} of {len(checks)} files are not the published ones: {'; '.join(said)}.",
-            f"Bring the published files with: elman corpora fetch {args.name}",
+            remedy(args.name),
         )

@@ -10,7 +10,8 @@ from elman.cli import options
 SUMMARY = """\
 Trains the recipe NAME, evaluates it, appends the result to docs/results.toml and renders docs/results.md
 (where Elman is installed without its checkout: results.toml in the user's data folder, ~/.local/share/elman).
-A run that was interrupted goes on; one that is finished is only evaluated and recorded."""
+A run that was interrupted goes on; one that is finished is only evaluated and recorded. With --json: the row,
+or after --max-minutes {"run", "reason"}."""
 EXAMPLE = """\
   elman reproduce mikolov2011-ptb-kn5
   elman reproduce karpathy2015-shakespeare --scale laptop --seeds 3 --json"""
@@ -27,6 +28,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="go on with a run of this recipe that is there",
+    )
+    parser.add_argument(
+        "--max-minutes",
+        type=options.positive_float,
+        metavar="M",
+        help="stop after so long, all seeds together; the same command goes on",
     )
     parser.add_argument("--results", type=Path, metavar="FILE", help="the results.toml to append to")
     options.add_machine(parser)
@@ -46,14 +53,20 @@ def run(args: argparse.Namespace) -> None:
     recipe = recipes.at_scale(recipe, args.scale)
     path = args.results or results.default_path()
     results.read(path)  # a file that cannot be appended to is refused now, not after an hour
+    out = args.out or Path("runs") / execute.folder_name(recipe)
     row = reproduce.reproduce(
         recipe,
-        args.out or Path("runs") / execute.folder_name(recipe),
-        execute.Setting(args.data_dir, args.device, args.precision),
+        out,
+        execute.Setting(args.data_dir, args.device, args.precision, args.max_minutes),
         lambda title: on_stderr(recipe.text.unit, title),
         seeds=args.seeds,
         go_on=args.resume,
     )
+    if row is None:
+        if args.json:
+            options.print_json({"run": str(out), "reason": "max minutes"})
+        options.say("Stopped by --max-minutes, nothing recorded yet; the same command goes on.")
+        return
     results.add(path, row)
     if args.json:
         options.print_json(keys(row))

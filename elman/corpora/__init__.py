@@ -3,7 +3,7 @@
 from elman.corpora.catalogue import CORPORA
 from elman.corpora.corpus import Corpus, open_corpus
 from elman.corpora.embedded import Embedded
-from elman.corpora.fetch import fetch, named, verify
+from elman.corpora.fetch import fetch, named, remedy, verify
 from elman.corpora.folders import data_folders, user_cache
 from elman.corpora.published import Check, Published, PublishedFile
 
@@ -18,6 +18,7 @@ __all__ = [
     "fetch",
     "named",
     "open_corpus",
+    "remedy",
     "user_cache",
     "verify",
 ]

@@ -37,6 +37,14 @@ def verify(name: str, data_dir: Path | None = None) -> list[Check]:
     return named(name).verify(data_dir)
 
 
+def remedy(name: str) -> str:
+    """What to do about a corpus that is absent or not as published."""
+    corpus = named(name)
+    if isinstance(corpus, Embedded):
+        return f"Make it anew with: elman corpora fetch {name}"
+    return how_to_get(corpus)
+
+
 def fetch(
     name: str,
     data_dir: Path | None = None,

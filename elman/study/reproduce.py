@@ -4,8 +4,10 @@ import datetime
 import math
 import statistics
 import subprocess
+import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import elman
@@ -26,12 +28,13 @@ def reproduce(
     *,
     seeds: int = 1,
     go_on: bool = True,
-) -> Result:
+) -> Result | None:
     """Carries ``recipe`` (at its scale) out with ``seeds`` seeds in a row, from its own on.
 
     The first run stands in ``out``, the others beside it (``out-seed2`` …). With ``go_on`` a run of the same
     recipe that is there goes on, and one that is finished is only evaluated. A counted model has no seed
-    and is counted once. ``progress(title)`` shows one run.
+    and is counted once. ``progress(title)`` shows one run. None where ``setting.max_minutes``, which all
+    seeds share, ran out before the last run was finished: the same call goes on from there.
 
     Raises :class:`~elman.errors.RecipeError` for a recipe without a claim, and what the runs raise.
     """
@@ -42,10 +45,17 @@ def reproduce(
             "Use elman train, or add a [claim] that says what is measured.",
         )
     runs = []
+    began = time.monotonic()
     for each, folder in _with_seeds(recipe, out, seeds):
         shown = progress("" if each.train is None or seeds == 1 else f"seed {each.train.seed}")
         there = go_on and folder.exists()
-        runs.append(resume(folder, each, setting, shown) if there else begin(each, folder, setting, shown))
+        left = setting
+        if setting.max_minutes is not None:
+            spent = (time.monotonic() - began) / 60
+            left = replace(setting, max_minutes=max(0.0, setting.max_minutes - spent))
+        runs.append(resume(folder, each, left, shown) if there else begin(each, folder, left, shown))
+        if runs[-1].reason == "max minutes":
+            return None
     return _result(recipe, runs)
 
 

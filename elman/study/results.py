@@ -6,10 +6,12 @@ Where the file is: in a checkout of Elman, ``docs/results.toml`` beside the pack
 Rows are only ever added, by ``elman reproduce``.
 """
 
+import errno
 import os
 import statistics
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,11 @@ from elman.errors import RecipeError
 from elman.recipe import Claim
 from elman.strict import read_table, to_table, write_tables
 from elman.text.files import write_atomically
+
+try:
+    import fcntl
+except ImportError:  # Windows: there two that finish at once are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 HEADER = """\
 # What `elman reproduce` measured, oldest first; docs/results.md is rendered from it. Edit neither by hand.
@@ -119,11 +126,30 @@ def read(path: Path) -> list[Result]:
 
 def add(path: Path, row: Result) -> None:
     """Appends ``row`` and renders the page beside the file again. What stood there stays as it is."""
-    rows = [*read(path), row]
-    before = path.read_text(encoding="utf-8") if path.is_file() else HEADER
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, f"{before.rstrip()}\n\n{to_toml(row)}")
-    write_atomically(path.with_suffix(".md"), render(rows))
+    with _alone(path.parent):
+        rows = [*read(path), row]
+        before = path.read_text(encoding="utf-8") if path.is_file() else HEADER
+        write_atomically(path, f"{before.rstrip()}\n\n{to_toml(row)}")
+        write_atomically(path.with_suffix(".md"), render(rows))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for whoever else is adding a row: files are replaced, so that their folder is what is locked."""
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):  # a file system without locks
+                raise
+        yield
+    finally:
+        os.close(opened)
 
 
 def to_toml(row: Result) -> str:

@@ -36,7 +36,11 @@ def test_a_wrong_file_is_named_with_its_hash(elman: Callable[..., Said], tmp_pat
     assert said.err == (
         "CorpusError: tinyshakespeare was to be verified.\n"
         f"  1 of 1 files are not the published ones: {tmp_path / 'input.txt'} has the SHA-256 {hashed}.\n"
-        "  Bring the published files with: elman corpora fetch tinyshakespeare\n"
+        "  Fetch it with: elman corpora fetch tinyshakespeare\n"
+    )
+    absent = elman("corpora", "verify", "ptb-words", "--data-dir", tmp_path)
+    assert (
+        "It is not freely licensed; bring your own copy: elman corpora fetch ptb-words --from" in absent.err
     )
     found = json.loads(elman("corpora", "verify", "ptb-words", "--data-dir", tmp_path, "--json").out)
     assert (found["corpus"], found["good"], len(found["files"])) == ("ptb-words", False, 3)

@@ -82,3 +82,33 @@ def test_a_run_of_something_else_is_not_taken(
     assert "It was begun with another" in refused(elman(*words), "RunError")[1]
     assert refused(elman(*words, "--no-resume"), "RunError")[1] == "That folder is not empty."
     assert not (tmp_path / "results.toml").exists()
+
+
+def test_what_ran_out_of_time_is_not_recorded(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "trained.toml"
+    recipe.write_text(
+        f"""
+        [claim]
+        paper = "elman1990"
+        corpus = "{folder / "text.txt"}"
+        test = 9.5
+        [model]
+        kind = "recurrent"
+        hidden_size = 4
+        [train]
+        epochs = 3
+        """
+    )
+    table = tmp_path / "results.toml"
+    words = ("reproduce", recipe, "--out", tmp_path / "run", "--results", table, "--json")
+    said = elman(*words, "--max-minutes", "1e-9")
+    assert (said.status, json.loads(said.out)) == (
+        0,
+        {"run": str(tmp_path / "run"), "reason": "max minutes"},
+    )
+    assert "Stopped by --max-minutes, nothing recorded yet; the same command goes on." in said.err
+    assert not table.exists()
+    assert json.loads(elman(*words).out)["name"] == "trained"
+    assert len(results.read(table)) == 1

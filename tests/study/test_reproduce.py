@@ -58,6 +58,18 @@ def test_a_finished_run_is_reused_and_an_unfinished_one_goes_on(text: Path, tmp_
         reproduce(with_changes(recipe, {"train.steps": 11}), tmp_path / "run", CPU, silent)
 
 
+def test_out_of_time_nothing_is_told_and_the_same_call_goes_on(text: Path, tmp_path: Path) -> None:
+    recipe = recipe_for(text, RECURRENT)
+    short = replace(CPU, max_minutes=1e-9)
+    assert reproduce(recipe, tmp_path / "run", short, silent, seeds=2) is None
+    assert not (tmp_path / "run-seed6").exists()
+    whole = reproduce(recipe, tmp_path / "run", replace(CPU, max_minutes=10.0), silent, seeds=2)
+    straight = reproduce(recipe, tmp_path / "straight", CPU, silent, seeds=2)
+    assert whole is not None
+    assert straight is not None
+    assert (whole.test, whole.valid, whole.seeds) == (straight.test, straight.valid, 2)
+
+
 def test_a_counted_model_has_no_seeds(text: Path, tmp_path: Path) -> None:
     row = reproduce(recipe_for(text, COUNTED), tmp_path / "run", CPU, silent, seeds=3)
     assert (row.seeds, row.test_sd) == (1, None)

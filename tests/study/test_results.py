@@ -1,5 +1,6 @@
 """The results file: rows are added and never lost, and the page is what the file says."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_rows_are_read_as_they_were_added(tmp_path: Path) -> None:
     add(path, several)
     assert read(path) == [ROW, OTHER, several]
     assert path.with_suffix(".md").read_text() == render([ROW, OTHER, several])
+
+
+def test_two_that_finish_at_once_both_stand_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "results.toml"
+    rows = [replace(ROW, seeds=seeds) for seeds in range(1, 9)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda row: add(path, row), rows))
+    assert sorted(row.seeds for row in read(path)) == list(range(1, 9))
 
 
 def test_what_stood_in_the_file_stays(tmp_path: Path) -> None:
