@@ -23,6 +23,7 @@ from elman import axes
 from elman.axes import BG, BH, BX, TBG, TBH, TBX, B
 from elman.errors import ShapeError
 from elman.fused import choose
+from elman.fused.definition import flip
 
 
 class HiddenState(NamedTuple):
@@ -62,6 +63,17 @@ class Recurrence(nn.Module, ABC):
         With ``lengths`` (int64, B; 0 … T): past the end of a sequence outputs are zero and the state
         does not move. Returns the outputs (T B H) and each sequence's last state.
         """
+
+    def scan_reversed(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+        """The same from the last step of each sequence to its first; outputs stand at their own steps.
+
+        It is :meth:`scan` over sequences turned around, whose outputs are turned back. The state returned
+        is the one after the first step has been read.
+        """
+        if lengths is not None:
+            require_lengths(lengths, x)
+        outputs, last = self.scan(flip(x, lengths), state, lengths)
+        return flip(outputs, lengths), last
 
 
 class Cell(Recurrence):
@@ -111,12 +123,18 @@ class Cell(Recurrence):
         return self.advance(self.project(x), state)
 
     def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+        return self._scan(x, state, lengths, reverse=False)
+
+    def scan_reversed(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+        return self._scan(x, state, lengths, reverse=True)
+
+    def _scan(self, x: TBX, state: Any, lengths: B | None, reverse: bool) -> tuple[TBH, Any]:
         self._require(x, "T B X")
         if state is None:
             state = self.initial_state(x.shape[1])
         if lengths is not None:
             require_lengths(lengths, x)
-        return choose.scan(self, x, state, lengths)
+        return choose.scan(self, x, state, lengths, reverse=reverse)
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"

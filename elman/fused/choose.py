@@ -21,7 +21,7 @@ _known: WeakKeyDictionary[nn.Module, dict[Any, Compiled | str]] = WeakKeyDiction
 TOLERANCE = 1e-4
 
 
-def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
+def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
     """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors."""
     leaves = dict(states.leaves(state))
     if _plain(x, leaves.values()):
@@ -29,11 +29,11 @@ def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
         if isinstance(compiled, Compiled):
             fixed = compiled.prepare(cell)
             if _fits(compiled, x, leaves, fixed):
-                y, last = fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths)
+                y, last = fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse)
                 return y, states.replace(state, dict(zip(leaves, last, strict=True)))
     if _transformed():
-        return definition.scan(cell, x, state, lengths)
-    return torch_kernels.scan(cell, x, state, lengths)
+        return definition.scan(cell, x, state, lengths, reverse=reverse)
+    return torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
 
 
 def objections(cell: Any) -> list[str]:

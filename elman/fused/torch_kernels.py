@@ -24,11 +24,14 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 }
 
 
-def scan(cell: Any, x: TBX, state: Any, lengths: B | None) -> tuple[TBH, Any]:
+def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
     """The scan of :func:`elman.fused.definition.scan`, by the torch kernel where the cell has one."""
     name = kernel(cell)
     if name is None or x.numel() == 0:
-        return definition.scan(cell, x, state, lengths)
+        return definition.scan(cell, x, state, lengths, reverse=reverse)
+    if reverse:
+        outputs, last = scan(cell, definition.flip(x, lengths), state, lengths)
+        return definition.flip(outputs, lengths), last
     if lengths is None or bool((lengths == x.shape[0]).all()):
         return _run(name, cell, x, None, state)
     # Packing takes no empty sequence: those read one step of zeros, and what comes of it is dropped.

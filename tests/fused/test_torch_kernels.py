@@ -38,9 +38,12 @@ KERNELS = {
 }
 
 
+@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("lengths", [None, [6, 0, 1, 4]], ids=["whole", "ragged"])
 @pytest.mark.parametrize("name", KERNELS)
-def test_values_and_gradients_are_those_of_the_definition(name: str, lengths: list[int] | None) -> None:
+def test_values_and_gradients_are_those_of_the_definition(
+    name: str, lengths: list[int] | None, reverse: bool
+) -> None:
     cell = KERNELS[name]().double()
     ends = None if lengths is None else torch.tensor(lengths)
     found = []
@@ -48,7 +51,7 @@ def test_values_and_gradients_are_those_of_the_definition(name: str, lengths: li
         torch.manual_seed(7)
         x = torch.randn(6, 4, 5, dtype=torch.float64, requires_grad=True)
         state = states.transform(lambda leaf: torch.randn_like(leaf).requires_grad_(), cell.initial_state(4))
-        outputs, last = scan(cell, x, state, ends)
+        outputs, last = scan(cell, x, state, ends, reverse=reverse)
         leaves = [leaf for _, leaf in states.leaves(state)]
         ended = [leaf for _, leaf in states.leaves(last)]
         weighed = sum((part * torch.randn_like(part)).sum() for part in [outputs, *ended])

@@ -144,6 +144,34 @@ def test_padding_changes_nothing(make: Make, hidden: int, lengths: list[int]) ->
 
 
 @everything
+@pytest.mark.parametrize("lengths", [[5, 5], [0, 5, 1, 3]], ids=str)
+@pytest.mark.usefixtures("way")
+def test_reversed_each_sequence_is_read_from_its_end(make: Make, lengths: list[int]) -> None:
+    recurrence, x, state = drawn(make, 5, len(lengths), 2, 3)
+    for row, length in enumerate(lengths):
+        x[length:, row] = float("nan")
+    x.requires_grad_()
+    leaves = [leaf.requires_grad_() for _, leaf in states.leaves(state)]
+    inputs = [x, *leaves, *recurrence.parameters()]
+    ragged = min(lengths) < 5
+    outputs, last = recurrence.scan_reversed(x, state, torch.tensor(lengths) if ragged else None)
+    weight = torch.randn_like(outputs)
+    together = gradients((outputs * weight).sum() + total(last), inputs)
+
+    apart: list[Tensor] = [torch.zeros_like(each) for each in inputs]
+    for row, length in enumerate(lengths):
+        assert (outputs[length:, row] == 0).all()
+        start = states.select(state, torch.tensor([row]))
+        turned, end = recurrence.scan(x[:length, row : row + 1].flip(0), start)
+        same(outputs[:length, row], turned[:, 0].flip(0))
+        same_states(states.select(last, torch.tensor([row])), end)
+        part = gradients((turned.flip(0) * weight[:length, row : row + 1]).sum() + total(end), inputs)
+        apart = [a + b for a, b in zip(apart, part, strict=True)]
+    for a, b in zip(together, apart, strict=True):
+        same(a, b)
+
+
+@everything
 @at_all_sizes
 @pytest.mark.usefixtures("way")
 def test_rows_of_a_batch_are_strangers(make: Make, sizes: tuple[int, ...]) -> None:
