@@ -44,7 +44,7 @@ class Counting(Elman):
         return h, HiddenState(h)
 
 
-def refuse(*_: object) -> Tensor:
+def refuse(*_: object, **__: object) -> Tensor:
     raise AssertionError("the loop ran")
 
 
@@ -116,7 +116,7 @@ def test_under_autocast_and_transformations_the_definition_runs(monkeypatch: pyt
     cell.scan(x)
     ran: list[str] = []
     loop = definition.scan
-    monkeypatch.setattr(definition, "scan", lambda *given: ran.append("loop") or loop(*given))
+    monkeypatch.setattr(definition, "scan", lambda *given, **rest: ran.append("loop") or loop(*given, **rest))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         cell.scan(x)
     torch.func.jvp(lambda x: cell.scan(x)[0], (x,), (torch.ones_like(x),))
