@@ -39,8 +39,8 @@ class MemoryState(NamedTuple):
     c: BH
 
 
-class Recurrence(nn.Module, ABC):
-    """Anything that reads a sequence step by step: a cell, or a stack of them.
+class Encoder(nn.Module, ABC):
+    """Anything that reads whole sequences; an output may depend on what follows it.
 
     Attributes: ``input_size`` (X) and ``output_size`` (H), in features per step.
     """
@@ -53,16 +53,23 @@ class Recurrence(nn.Module, ABC):
         """The state before the first step, for ``batch`` sequences, on the parameters' device and dtype."""
 
     @abstractmethod
-    def step(self, x: BX, state: Any) -> tuple[BH, Any]:
-        """One step: reads ``x`` (B X) in ``state``; returns the output (B H) and the new state."""
-
-    @abstractmethod
     def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
-        """All steps: ``step`` folded over ``x`` (T B X), from ``state`` (default: the initial one).
+        """Reads all steps of ``x`` (T B X) from ``state`` (default: the initial one).
 
         With ``lengths`` (int64, B; 0 … T): past the end of a sequence outputs are zero and the state
         does not move. Returns the outputs (T B H) and each sequence's last state.
         """
+
+
+class Recurrence(Encoder):
+    """Anything that reads a sequence step by step: a cell, or a stack of them.
+
+    Its ``scan`` is ``step`` folded over the steps, so no output depends on what follows it.
+    """
+
+    @abstractmethod
+    def step(self, x: BX, state: Any) -> tuple[BH, Any]:
+        """One step: reads ``x`` (B X) in ``state``; returns the output (B H) and the new state."""
 
     def scan_reversed(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
         """The same from the last step of each sequence to its first; outputs stand at their own steps.

@@ -1,4 +1,4 @@
-"""Recurrences on top of each other: again a recurrence."""
+"""Layers on top of each other: a stack of recurrences is a recurrence, a stack of encoders an encoder."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,12 +7,12 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from elman.axes import BH, BX, TBH, TBX, B
-from elman.cells.cell import Recurrence
-from elman.errors import ShapeError
+from elman.cells.cell import Encoder, Recurrence
+from elman.errors import OptionError, ShapeError
 from elman.layers.dropout import drop, require_rate
 
 
-class Stack(Recurrence):
+class EncoderStack(Encoder):
     """Layer k reads what layer k − 1 puts out; in training, ``dropout`` falls between them [zaremba2014].
 
     ::
@@ -26,48 +26,44 @@ class Stack(Recurrence):
     Raises :class:`ShapeError` where one layer's output does not fit the next one's input.
 
     >>> import torch
-    >>> from elman.cells import GRU, LSTM
-    >>> stack = Stack([LSTM(3, 5), GRU(5, 2)])
-    >>> outputs, (lstm, gru) = stack.scan(torch.ones(7, 4, 3))
-    >>> tuple(outputs.shape), tuple(lstm.c.shape), tuple(gru.h.shape)
-    ((7, 4, 2), (4, 5), (4, 2))
+    >>> from elman.cells import LSTM
+    >>> from elman.layers import Bidirectional
+    >>> both = [Bidirectional(LSTM(3, 5), LSTM(3, 5)), Bidirectional(LSTM(10, 2), LSTM(10, 2))]
+    >>> outputs, state = EncoderStack(both, dropout=0.5).scan(torch.ones(7, 4, 3))
+    >>> tuple(outputs.shape), tuple(state[0].backwards.c.shape)
+    ((7, 4, 4), (4, 5))
     """
 
-    def __init__(self, cells: Sequence[Recurrence], dropout: float = 0.0) -> None:
+    def __init__(self, cells: Sequence[Encoder], dropout: float = 0.0) -> None:
         super().__init__()
-        chain = " → ".join(f"{type(cell).__name__} {cell.input_size}:{cell.output_size}" for cell in cells)
+        chain = _chain(cells)
         if not cells:
             raise ShapeError(
-                "A Stack of no layers was asked for.", "cells is empty.", "Give at least one recurrence."
+                f"A {type(self).__name__} of no layers was asked for.",
+                "cells is empty.",
+                f"Give at least one {'recurrence' if isinstance(self, Recurrence) else 'encoder'}.",
             )
         for k, (below, above) in enumerate(pairwise(cells), start=1):
             if below.output_size != above.input_size:
                 raise ShapeError(
-                    f"Stack({chain}) was asked for.",
+                    f"{type(self).__name__}({chain}) was asked for.",
                     f"Layer {k} gives {below.output_size} features, layer {k + 1} reads {above.input_size}.",
                     "Give each layer the input_size that the layer below gives.",
                 )
-        require_rate(dropout, "Stack", "dropout")
+        require_rate(dropout, type(self).__name__, "dropout")
         self.cells = nn.ModuleList(cells)
         self.dropout = dropout
         self.input_size = cells[0].input_size
         self.output_size = cells[-1].output_size
 
     def initial_state(self, batch: int) -> tuple[Any, ...]:
-        return tuple(cell.initial_state(batch) for cell in self._layers())
-
-    def step(self, x: BX, state: tuple[Any, ...]) -> tuple[BH, tuple[Any, ...]]:
-        after = []
-        for k, (cell, before) in enumerate(zip(self._layers(), state, strict=True)):
-            x, new = cell.step(self._between(x, k), before)
-            after.append(new)
-        return x, tuple(after)
+        return tuple(cell.initial_state(batch) for cell in cast(list[Encoder], self.cells))
 
     def scan(
         self, x: TBX, state: tuple[Any, ...] | None = None, lengths: B | None = None
     ) -> tuple[TBH, tuple[Any, ...]]:
         after = []
-        for k, cell in enumerate(self._layers()):
+        for k, cell in enumerate(cast(list[Encoder], self.cells)):
             x, new = cell.scan(self._between(x, k), None if state is None else state[k], lengths)
             after.append(new)
         return x, tuple(after)
@@ -78,5 +74,50 @@ class Stack(Recurrence):
     def _between(self, x: Tensor, k: int) -> Tensor:
         return x if k == 0 else drop(x, self.dropout, self.training)
 
-    def _layers(self) -> list[Recurrence]:
+
+class Stack(EncoderStack, Recurrence):
+    """Recurrences on top of each other, with dropout between them: again a recurrence, which has a ``step``.
+
+    All else is :class:`EncoderStack`'s. Raises :class:`OptionError` for a layer that is no recurrence.
+
+    >>> import torch
+    >>> from elman.cells import GRU, LSTM
+    >>> stack = Stack([LSTM(3, 5), GRU(5, 2)])
+    >>> outputs, (lstm, gru) = stack.scan(torch.ones(7, 4, 3))
+    >>> tuple(outputs.shape), tuple(lstm.c.shape), tuple(gru.h.shape)
+    ((7, 4, 2), (4, 5), (4, 2))
+    """
+
+    def __init__(self, cells: Sequence[Recurrence], dropout: float = 0.0) -> None:
+        for k, cell in enumerate(cells, start=1):
+            if not isinstance(cell, Recurrence):
+                raise OptionError(
+                    f"Stack({_chain(cells)}) was asked for.",
+                    f"Layer {k} is a {type(cell).__name__}, which has no step: "
+                    "it must have read a sequence to its end.",
+                    "Stack encoders in an EncoderStack; what generates has recurrences only.",
+                )
+        super().__init__(cells, dropout)
+
+    def step(self, x: BX, state: tuple[Any, ...]) -> tuple[BH, tuple[Any, ...]]:
+        after = []
+        for k, (cell, before) in enumerate(zip(self._recurrences(), state, strict=True)):
+            x, new = cell.step(self._between(x, k), before)
+            after.append(new)
+        return x, tuple(after)
+
+    def scan_reversed(
+        self, x: TBX, state: tuple[Any, ...] | None = None, lengths: B | None = None
+    ) -> tuple[TBH, tuple[Any, ...]]:
+        after = []
+        for k, cell in enumerate(self._recurrences()):
+            x, new = cell.scan_reversed(self._between(x, k), None if state is None else state[k], lengths)
+            after.append(new)
+        return x, tuple(after)
+
+    def _recurrences(self) -> list[Recurrence]:
         return cast(list[Recurrence], self.cells)
+
+
+def _chain(cells: Sequence[Encoder]) -> str:
+    return " → ".join(f"{type(cell).__name__} {cell.input_size}:{cell.output_size}" for cell in cells)

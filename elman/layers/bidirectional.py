@@ -1,0 +1,65 @@
+"""Two recurrences over the same sequences, one from each end: an encoder."""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from elman.axes import TBH, TBX, B
+from elman.cells.cell import Encoder, Recurrence
+from elman.errors import ShapeError
+
+
+class BidirectionalState(NamedTuple):
+    """The states of both directions, each of its recurrence's own kind."""
+
+    forwards: Any
+    backwards: Any
+
+
+class Bidirectional(Encoder):
+    """Reads every sequence from both ends, with weights of its own for each; outputs stand side by side.
+
+    ::
+
+        y_t = [forwards(x_1 … x_t), backwards(x_L … x_t)]          [schuster1997]
+
+    Shapes: x (T B X) → T B H, H the sum of both output sizes, forwards first. With ``lengths`` each sequence
+    is read backwards from its own end L. The state after the scan is (forwards after step L, backwards after
+    step 1): together a summary of the whole sequence.
+
+    What is not here: ``step``. An output depends on what follows, so there is nothing to generate with; ask a
+    type checker. To put one on another see :class:`elman.layers.EncoderStack`.
+
+    Raises :class:`ShapeError` where the two read inputs of different size.
+
+    >>> from elman.cells import GRU, LSTM
+    >>> both = Bidirectional(LSTM(3, 5), GRU(3, 2))
+    >>> outputs, state = both.scan(torch.ones(7, 4, 3))
+    >>> tuple(outputs.shape), bool((outputs[0, :, 5:] == state.backwards.h).all())
+    ((7, 4, 7), True)
+    """
+
+    def __init__(self, forwards: Recurrence, backwards: Recurrence) -> None:
+        super().__init__()
+        if forwards.input_size != backwards.input_size:
+            names = f"{type(forwards).__name__}, {type(backwards).__name__}"
+            raise ShapeError(
+                f"Bidirectional({names}) was asked for.",
+                f"One reads {forwards.input_size} features per step, the other {backwards.input_size}.",
+                "Both read the same sequence: give them the same input_size.",
+            )
+        self.forwards = forwards
+        self.backwards = backwards
+        self.input_size = forwards.input_size
+        self.output_size = forwards.output_size + backwards.output_size
+
+    def initial_state(self, batch: int) -> BidirectionalState:
+        return BidirectionalState(self.forwards.initial_state(batch), self.backwards.initial_state(batch))
+
+    def scan(
+        self, x: TBX, state: BidirectionalState | None = None, lengths: B | None = None
+    ) -> tuple[TBH, BidirectionalState]:
+        forwards, backwards = (None, None) if state is None else state
+        there, last = self.forwards.scan(x, forwards, lengths)
+        back, first = self.backwards.scan_reversed(x, backwards, lengths)
+        return torch.cat([there, back], dim=-1), BidirectionalState(last, first)
