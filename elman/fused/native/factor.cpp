@@ -24,8 +24,8 @@ template <class T> int64_t strips_at_once(const Run& run) {
 
 // Columns `first` … `first + count` of one row of a panel or strip; zeros where the row has ended or the columns have.
 template <class T> inline void copy_or_zero(T* to, const T* from, int64_t count, int64_t width) {
-    for (int64_t j = 0; j < count; ++j) to[j] = from[j];
-    for (int64_t j = count; j < width; ++j) to[j] = 0;
+    copy(to, from, count);
+    fill(to + count, T(0), width - count);
 }
 
 }  // namespace
@@ -77,7 +77,8 @@ void factor(const Run& run, const Factor& f, const Steps<T>& steps, T* shared, T
                 for (int64_t s = 0; s < here; ++s) {
                     const int64_t height = rows - s * HEIGHT < HEIGHT ? rows - s * HEIGHT : HEIGHT;
                     T* to = own + s * HEIGHT * inner + k * height;
-                    copy_or_zero(to, from + row + s * HEIGHT, from ? height : 0, height);
+                    if (from && height == HEIGHT) __builtin_memcpy(to, from + row + s * HEIGHT, HEIGHT * sizeof(T));
+                    else copy_or_zero(to, from + row + s * HEIGHT, from ? height : 0, height);
                 }
             }
             const int64_t groups = parts(panels, PANELS);

@@ -1,5 +1,7 @@
 #include "gemm.h"
 
+#include <utility>
+
 namespace elman {
 namespace {
 
@@ -74,6 +76,33 @@ template <class T, bool STRIP> struct Blocks {
 #undef ROW
 };
 
+// The even (odd) elements of two vectors after each other: interleaves their lanes when done log₂ V times.
+template <class T, int... K>
+inline void interleave(Vector<T> a, Vector<T> b, Vector<T>& low, Vector<T>& high, std::integer_sequence<int, K...>) {
+    constexpr int V = LANES<T>;
+    low = __builtin_shufflevector(a, b, (K % 2 ? V + K / 2 : K / 2)...);
+    high = __builtin_shufflevector(a, b, (K % 2 ? V + (V + K) / 2 : (V + K) / 2)...);
+}
+
+// A square of V × V elements turned over its diagonal: log₂ V rounds, in each of which vector k is interleaved
+// with vector k + V / 2.
+template <class T> inline void turn(const T* from, int64_t row, T* to) {
+    constexpr int V = LANES<T>;
+    Vector<T> a[V], b[V];
+#pragma GCC unroll 16
+    for (int k = 0; k < V; ++k) a[k] = load(from + k * row);
+#pragma GCC unroll 4
+    for (int round = 1; round < V; round *= 2) {
+#pragma GCC unroll 8
+        for (int k = 0; k < V / 2; ++k)
+            interleave<T>(a[k], a[k + V / 2], b[2 * k], b[2 * k + 1], std::make_integer_sequence<int, V>{});
+#pragma GCC unroll 16
+        for (int k = 0; k < V; ++k) a[k] = b[k];
+    }
+#pragma GCC unroll 16
+    for (int k = 0; k < V; ++k) store(to + k * V, a[k]);
+}
+
 }  // namespace
 
 template <class T>
@@ -113,13 +142,16 @@ void pack_panel(const T* from, int64_t step_k, int64_t step_n, int64_t inner, in
         return;
     }
     const int64_t valid = columns < V ? columns : V;
+    int64_t k = 0;
+    if (step_k == 1 && valid == V)
+        for (; k + V <= inner; k += V) turn(from + k, step_n, to + k * V);
     // A square at a time, so that reading along k and writing along n both stay within a few cache lines.
-    for (int64_t start = 0; start < inner; start += V) {
-        const int64_t stop = start + V < inner ? start + V : inner;
+    for (; k < inner; k += V) {
+        const int64_t stop = k + V < inner ? k + V : inner;
         for (int64_t n = 0; n < valid; ++n)
-            for (int64_t k = start; k < stop; ++k) to[k * V + n] = from[k * step_k + n * step_n];
-        for (int64_t k = start; k < stop; ++k)
-            for (int64_t n = valid; n < V; ++n) to[k * V + n] = 0;
+            for (int64_t j = k; j < stop; ++j) to[j * V + n] = from[j * step_k + n * step_n];
+        for (int64_t j = k; j < stop; ++j)
+            for (int64_t n = valid; n < V; ++n) to[j * V + n] = 0;
     }
 }
 

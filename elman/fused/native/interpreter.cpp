@@ -8,17 +8,6 @@ namespace {
 
 inline int64_t whole_vectors(int64_t columns, int lanes) { return (columns + lanes - 1) / lanes * lanes; }
 
-template <class T> inline void copy(T* to, const T* from, int64_t n) {
-    constexpr int V = LANES<T>;
-    int64_t k = 0;
-    for (; k + V <= n; k += V) store(to + k, load(from + k));
-    for (; k < n; ++k) to[k] = from[k];
-}
-
-template <class T> inline void fill(T* to, T value, int64_t n) {
-    for (int64_t k = 0; k < n; ++k) to[k] = value;
-}
-
 // Σ or maximum over the n real columns of a register, in all lanes of another.
 template <class T, class Function> inline void reduce(T* to, const T* from, int64_t n, T start, Function function) {
     constexpr int V = LANES<T>;
