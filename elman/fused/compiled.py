@@ -106,6 +106,7 @@ class Compiled:
         self.advance = Part(advance, library)
         self.project.forward(False)  # what cannot be laid out is known now, not in the middle of training
         self.advance.forward(False)
+        self.wanted: dict[tuple[bool, ...], Any] = {}  # by which tensors' gradients are asked for
         self._traced = (projection, advance)
 
     def prepare(self, cell: nn.Module) -> tuple[Tensor, ...]:

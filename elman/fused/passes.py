@@ -10,7 +10,6 @@ from elman.axes import BH, TBH, TBX
 from elman.fused import native
 from elman.fused.compiled import Backward, Part
 from elman.fused.native import Gradient, Place
-from elman.fused.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,14 @@ def forward(
     ``spare``: x is needed by no one else. Then what is kept may take its place, step by step as it is read.
     """
     plan = part.forward(backward is not None)
-    kept = _homes(part, plan, backward)
+    kept = homes(part, backward)
+    over = over_x(part, backward) if spare else {}
     places = {"x": Place(x)} | _vectors(part, fixed)
     buffers: dict[str, Tensor] = {}
     for home in dict.fromkeys(plan.home.values()):
         whole = home in kept or home == plan.home["y"]
-        if spare and home in kept & plan.over_x.keys() and backward is not None and "x" not in backward.reads:
-            buffers[home] = x.narrow(2, plan.over_x[home], plan.widths[home])
+        if home in over:
+            buffers[home] = x.narrow(2, over[home], plan.widths[home])
         else:
             buffers[home] = native.empty(x, shape.steps if whole else 2, shape.batch, plan.widths[home])
         places[home] = Place(buffers[home], ring=0 if whole else 2)
@@ -140,10 +140,19 @@ def backward(
     return found
 
 
-def _homes(part: Part, plan: Plan, backward: Backward | None) -> set[str]:
+def homes(part: Part, backward: Backward | None) -> set[str]:
     """The buffers of the forward pass that a gradient reads."""
     names = set() if backward is None else backward.reads - {"x"}
-    return {plan.home[f"{name}'" if name in part.leaves else name] for name in names}
+    home = part.forward(backward is not None).home
+    return {home[f"{name}'" if name in part.leaves else name] for name in names}
+
+
+def over_x(part: Part, backward: Backward | None) -> dict[str, int]:
+    """Those of them that may lie over ``x``, if no one else needs it, with their first column there."""
+    if backward is None or "x" in backward.reads:
+        return {}
+    kept = homes(part, backward)
+    return {home: column for home, column in part.forward(True).over_x.items() if home in kept}
 
 
 def _vectors(part: Part, fixed: tuple[Tensor, ...]) -> dict[str, Place]:

@@ -75,11 +75,20 @@ class _Given(NamedTuple):
     advance: Tensors
 
 
-class _Wanted(NamedTuple):
-    """The gradients that are wanted of the two Programs."""
+class Wanted(NamedTuple):
+    """The gradients that are wanted of the two Programs, and where what they read of the forward pass lies.
+
+    ``spare``: nothing but the steps reads the projected input, and what is kept of them may take its place.
+    ``projected``: that input is kept, for itself or for what lies over it. ``below`` and ``own``: the
+    projection's and the steps' buffers that are kept in memory of their own.
+    """
 
     project: Backward | None
     advance: Backward
+    spare: bool
+    projected: bool
+    below: tuple[str, ...]
+    own: tuple[str, ...]
 
 
 def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
@@ -90,59 +99,100 @@ def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
     )
 
 
-def _wanted(compiled: Compiled, needs: Sequence[bool]) -> _Wanted:
+def wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
+    """What the gradients of the tensors that ``needs`` marks ask for. Found out once."""
+    key = tuple(needs)
+    if key not in compiled.wanted:
+        compiled.wanted[key] = _wanted(compiled, key)
+    return compiled.wanted[key]
+
+
+def _wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
     x, _, project, advance = _sort(compiled, needs)
     fixed = frozenset(name for name, need in zip(compiled.project.fixed, project, strict=True) if need)
-    below = bool(x) or bool(fixed)
     identity = compiled.project.identity
-    return _Wanted(
-        compiled.project.backward(bool(x), fixed) if below and not identity else None,
-        compiled.advance.backward(
-            below, frozenset(name for name, need in zip(compiled.advance.fixed, advance, strict=True) if need)
-        ),
+    first = compiled.project.backward(bool(x), fixed) if (x or fixed) and not identity else None
+    steps = compiled.advance.backward(
+        bool(x) or bool(fixed),
+        frozenset(name for name, need in zip(compiled.advance.fixed, advance, strict=True) if need),
     )
+    output = {compiled.project.forward(True).home["y"]}
+    below = passes.homes(compiled.project, first)
+    spare = not identity and not below & output
+    above = passes.homes(compiled.advance, steps)
+    over = passes.over_x(compiled.advance, steps).keys() if spare else set()
+    return Wanted(
+        first, steps, spare, not identity and ("x" in steps.reads or bool(over) or bool(below & output)),
+        tuple(sorted(below - output)),
+        tuple(sorted(above - over - {compiled.advance.forward(True).home["y"]})),
+    )  # fmt: skip
 
 
 def _forward(
-    compiled: Compiled, shape: Shape, tensors: Tensors, wanted: _Wanted | None
+    compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None
 ) -> tuple[Forward, Forward]:
     """The projection of all steps, and the steps."""
     given = _sort(compiled, [_rows(tensor) for tensor in tensors])
     if compiled.project.identity:
         projected = Forward(given.x, (), {})
     else:
-        below = None if wanted is None else wanted.project
+        below = None if asked is None else asked.project
         flat = given.x.reshape(1, shape.steps * shape.batch, -1)
         projected = passes.forward(compiled.project, shape.flat(), flat, (), given.project, below)
     x = projected.y.view(shape.steps, shape.batch, -1) if not compiled.project.identity else given.x
-    above = None if wanted is None else wanted.advance
-    spare = not compiled.project.identity
+    above = None if asked is None else asked.advance
+    spare = asked is not None and asked.spare
     return projected, passes.forward(compiled.advance, shape, x, given.state, given.advance, above, spare)
 
 
-def _backward(
+def keeping(
+    compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted
+) -> tuple[TBH, Tensors, Tensors]:
+    """Outputs, last state, and what the gradients read besides: tensors of which no two share memory."""
+    projected, advanced = _forward(compiled, shape, tensors, asked)
+    kept = [projected.y] if asked.projected else []
+    kept += [projected.kept[home] for home in asked.below]
+    kept += [advanced.kept[home] for home in asked.own]
+    return advanced.y, advanced.last, tuple(kept)
+
+
+def gradients(
     compiled: Compiled,
     shape: Shape,
     tensors: Tensors,
-    wanted: _Wanted,
-    kept: "_Kept",
+    asked: Wanted,
+    y: TBH,
+    kept: Sequence[Tensor],
     given_d: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """The gradients of all tensors, None where it was not asked for."""
+    """The gradients of ``tensors``, given those of outputs and last state; some that no one asked for.
+
+    ``y`` and ``kept`` are what :func:`keeping` returned.
+    """
     given = _sort(compiled, [_rows(tensor) for tensor in tensors])
     d_y, *d_last = [None if d is None else _rows(d) for d in given_d]
     project, advance = compiled.project, compiled.advance
-    x = given.x if project.identity else kept.projected
+    rest = iter(kept)
+    flat = next(rest) if asked.projected else None
+    below_kept = {home: next(rest) for home in asked.below}
+    kept_steps = {advance.forward(True).home["y"]: y} | {home: next(rest) for home in asked.own}
+    x = given.x
+    if flat is not None:
+        x = flat.view(shape.steps, shape.batch, -1)
+        below_kept[project.forward(True).home["y"]] = flat
+        if asked.spare:
+            widths = advance.forward(True).widths
+            for home, column in passes.over_x(advance, asked.advance).items():
+                kept_steps[home] = x.narrow(2, column, widths[home])
     above = passes.backward(
-        advance, shape, wanted.advance, given.x if x is None else x, given.state, given.advance,
-        kept.advance, d_y, tuple(d_last),
-    )  # fmt: skip
+        advance, shape, asked.advance, x, given.state, given.advance, kept_steps, d_y, tuple(d_last)
+    )
     below = {"x": above["x"]} if project.identity and "x" in above else {}
-    if wanted.project is not None:
+    if asked.project is not None:
         rows = shape.steps * shape.batch
         below = passes.backward(
-            project, shape.flat(), wanted.project, given.x.reshape(1, rows, -1), (), given.project,
-            kept.project, above["x"].view(1, rows, -1), (),
+            project, shape.flat(), asked.project, given.x.reshape(1, rows, -1), (), given.project,
+            below_kept, above["x"].view(1, rows, -1), (),
         )  # fmt: skip
     d_x = below.get("x")
     return [
@@ -153,47 +203,26 @@ def _backward(
     ]
 
 
-class _Kept(NamedTuple):
-    """What the forward pass left for the backward one."""
-
-    projected: Tensor | None
-    project: dict[str, Tensor]
-    advance: dict[str, Tensor]
-
-
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, compiled: Compiled, shape: Shape, *tensors: Tensor) -> Tensors:
         ctx.set_materialize_grads(False)
         ctx.compiled, ctx.shape, ctx.needs = compiled, shape, ctx.needs_input_grad[2:]
-        wanted = _wanted(compiled, ctx.needs)
-        projected, advanced = _forward(compiled, shape, tensors, wanted)
-        # The projected input itself is needed by few gradients; the names say which tensor is which.
-        keeps_projected = "x" in wanted.advance.reads and not compiled.project.identity
-        extra = [projected.y.view(shape.steps, shape.batch, -1)] if keeps_projected else []
-        ctx.names = (keeps_projected, tuple(projected.kept), tuple(advanced.kept))
-        ctx.save_for_backward(*tensors, *extra, *projected.kept.values(), *advanced.kept.values())
-        return advanced.y, *advanced.last
+        y, last, kept = keeping(compiled, shape, tensors, wanted(compiled, ctx.needs))
+        ctx.save_for_backward(*tensors, y, *kept)
+        return y, *last
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = list(ctx.saved_tensors)
-        tensors = tuple(saved[: len(ctx.needs)])
+        tensors, (y, *kept) = ctx.saved_tensors[: len(ctx.needs)], ctx.saved_tensors[len(ctx.needs) :]
         if torch.is_grad_enabled():  # a second derivative may be asked for
-            return None, None, *_again(ctx.compiled, ctx.shape, tensors, ctx.needs, given)
-        rest = iter(saved[len(ctx.needs) :])
-        keeps_projected, project, advance = ctx.names
-        kept = _Kept(
-            next(rest) if keeps_projected else None,
-            {name: next(rest) for name in project},
-            {name: next(rest) for name in advance},
-        )
-        wanted = _wanted(ctx.compiled, ctx.needs)
-        found = _backward(ctx.compiled, ctx.shape, tensors, wanted, kept, given)
+            return None, None, *again(ctx.compiled, ctx.shape, tensors, ctx.needs, given)
+        asked = wanted(ctx.compiled, ctx.needs)
+        found = gradients(ctx.compiled, ctx.shape, tensors, asked, y.detach(), kept, given)
         return None, None, *(d if need else None for d, need in zip(found, ctx.needs, strict=True))
 
 
-def _again(
+def again(
     compiled: Compiled, shape: Shape, tensors: Tensors, needs: Sequence[bool], given: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients as a differentiable function of the tensors and of what was given."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elman.axes import BG, BH
+from elman.axes import BG, BH, TBG, TBX
 from elman.cells import CELLS, GRU, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState
 from elman.cells.coupled import CoupledLSTM
@@ -44,6 +44,18 @@ class Counting(Elman):
         return h, HiddenState(h)
 
 
+class Squashed(Elman):
+    """The gradient of its projection reads what the projection gave."""
+
+    def project(self, x: TBX) -> TBG:
+        return torch.tanh(x @ self.weight_x.T + self.bias)
+
+    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
+        f = torch.sigmoid(x + state.h @ self.weight_h.T)
+        h = f * state.h + (1 - f) * 0.3
+        return h, HiddenState(h)
+
+
 def refuse(*_: object, **__: object) -> Tensor:
     raise AssertionError("the loop ran")
 
@@ -76,6 +88,22 @@ def test_what_cannot_be_expressed_runs_by_its_definition(kind: type[Elman], reas
     (objection,) = choose.objections(cell)
     assert objection.startswith(reason)
     assert torch.equal(cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(4), None)[0])
+
+
+@compiled_here
+def test_what_the_projection_gave_outlives_the_steps_where_its_gradient_reads_it() -> None:
+    cell = Squashed(3, 4).double()
+    x = torch.randn(5, 2, 3, dtype=torch.float64, requires_grad=True)
+    assert choose.objections(cell) == []
+    mine, theirs = (
+        torch.autograd.grad(
+            (way(cell, x, cell.initial_state(2), None)[0] * torch.arange(1.0, 5)).sum(),
+            [x, *cell.parameters()],
+        )
+        for way in (choose.scan, definition.scan)
+    )
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 @compiled_here
