@@ -25,6 +25,7 @@ X86 = {
     "v2": "-march=x86-64-v2",
     "v3": "-march=x86-64-v3",
     "v4": "-march=x86-64-v4 -mprefer-vector-width=512",
+    "v4b": "-march=x86-64-v4 -mavx512bf16 -mprefer-vector-width=512",
 }
 
 

@@ -1,6 +1,8 @@
 """A cell made ready for the executor: its Programs, what of their gradients is wanted, and their plans."""
 
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,7 +26,8 @@ class Backward:
 class Part:
     """One Program of a cell, with plans made as they are first needed.
 
-    ``fixed`` names its vectors and matrices; ``leaves`` its state (none for a projection).
+    ``fixed`` names its vectors and matrices; ``leaves`` its state (none for a projection). ``half``: its
+    products multiply in bfloat16.
     """
 
     def __init__(self, traced: Traced, library: Library) -> None:
@@ -35,8 +38,15 @@ class Part:
         self.widths = {name: self.program.nodes[node].width for name, node in self.program.outputs}
         self.matrices = frozenset(self.program.matrices())
         self.carried = {leaf: f"{leaf}'" for leaf in self.leaves}
+        self.half = False
         self._derived: Derived | None = None
         self._plans: dict[Any, Any] = {}
+
+    def halved(self) -> "Part":
+        """The same with products in bfloat16."""
+        other = copy(self)
+        other.half = True
+        return other
 
     @property
     def derived(self) -> Derived:
@@ -108,6 +118,13 @@ class Compiled:
         self.advance.forward(False)
         self.wanted: dict[tuple[bool, ...], Any] = {}  # by which tensors' gradients are asked for
         self._traced = (projection, advance)
+
+    @cached_property
+    def halved(self) -> "Compiled":
+        """The same with products in bfloat16: of float32 values, which are rounded as they are multiplied."""
+        other = copy(self)
+        other.project, other.advance = self.project.halved(), self.advance.halved()
+        return other
 
     def prepare(self, cell: nn.Module) -> tuple[Tensor, ...]:
         """The vectors and matrices of both Programs, from the cell's parameters as they are now."""

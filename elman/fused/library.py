@@ -13,10 +13,14 @@ from elman.fused import abi
 #: Where setup.py puts what it compiled: ``executor.LEVEL.so``, one for each level of instructions.
 FOLDER = Path(__file__).parent / "native"
 
-#: Best first: AVX-512, AVX2, SSE4 on x86-64; whatever the compiler's default is elsewhere.
-LEVELS = {"v4": 4, "v3": 3, "v2": 2, "plain": 0}
+#: Best first: AVX-512 with bfloat16, AVX-512, AVX2, SSE4 on x86-64; the compiler's default elsewhere.
+LEVELS = {"v4b": 5, "v4": 4, "v3": 3, "v2": 2, "plain": 0}
 
-PRECISIONS = {torch.float32: "float32", torch.float64: "float64"}
+#: What products multiply: numbers as the values are, or float32 values rounded to bfloat16.
+PRODUCTS = {torch.float32: "float32", torch.float64: "float64", torch.bfloat16: "bfloat16"}
+
+#: What values are.
+PRECISIONS = (torch.float32, torch.float64)
 
 
 class Library:
@@ -26,14 +30,14 @@ class Library:
         self.path = path
         self._library = ctypes.CDLL(str(path))
         self._library.elman_operations.restype = ctypes.c_char_p
-        for name in ("size", "vector_bytes", "machine_level", "scratch_float32", "scratch_float64"):
+        for name in ("size", "vector_bytes", "machine_level", *(f"scratch_{n}" for n in PRODUCTS.values())):
             getattr(self._library, f"elman_{name}").restype = ctypes.c_int64
         names = self._library.elman_operations().decode().split()
         self.operations = {name: number for number, name in enumerate(names)}
         self.vector_bytes = int(self._library.elman_vector_bytes())
         self.machine_level = int(self._library.elman_machine_level())
-        self._scratch = {d: getattr(self._library, f"elman_scratch_{n}") for d, n in PRECISIONS.items()}
-        self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRECISIONS.items()}
+        self._scratch = {d: getattr(self._library, f"elman_scratch_{n}") for d, n in PRODUCTS.items()}
+        self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRODUCTS.items()}
         for k, structure in enumerate(abi.STRUCTURES):
             if self._library.elman_size(ctypes.c_int64(k)) != ctypes.sizeof(structure):
                 raise OSError(
@@ -43,12 +47,12 @@ class Library:
         if functions is not None:
             self._library.elman_use_openmp(*functions)
 
-    def scratch_bytes(self, run: abi.Run, dtype: torch.dtype) -> int:
-        return int(self._scratch[dtype](ctypes.byref(run)))
+    def scratch_bytes(self, run: abi.Run, products: torch.dtype) -> int:
+        return int(self._scratch[products](ctypes.byref(run)))
 
-    def scan(self, run: abi.Run, dtype: torch.dtype) -> None:
-        """Runs it all. Other Python threads go on meanwhile."""
-        self._scan[dtype](ctypes.byref(run))
+    def scan(self, run: abi.Run, products: torch.dtype) -> None:
+        """Runs it all; ``products`` of ``PRODUCTS``. Other Python threads go on meanwhile."""
+        self._scan[products](ctypes.byref(run))
 
 
 @cache

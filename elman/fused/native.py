@@ -54,8 +54,12 @@ def run(
     lengths: Tensor | None = None,
     gradients: Sequence[Gradient] = (),
     threads: int | None = None,
+    half: bool = False,
 ) -> None:
-    """All steps of a plan. ``places`` has its buffers but for scratch, and those of ``gradients``."""
+    """All steps of a plan. ``places`` has its buffers but for scratch, and those of ``gradients``.
+
+    ``half``: what products multiply is rounded to bfloat16; all tensors are float32.
+    """
     like = next(iter(places.values())).tensor
     names = list(plan.buffers)
     names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
@@ -93,9 +97,10 @@ def run(
         stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
         factor_count=len(gradients),
     )  # fmt: skip
-    scratch = empty(like, library.scratch_bytes(task, like.dtype) // like.element_size() + 1)
+    products = torch.bfloat16 if half else like.dtype
+    scratch = empty(like, library.scratch_bytes(task, products) // like.element_size() + 1)
     task.scratch = scratch.data_ptr()
-    library.scan(task, like.dtype)
+    library.scan(task, products)
 
 
 def team(plan: Plan, batch: int) -> int:

@@ -79,7 +79,7 @@ def forward(
         places[f"last.{leaf}'"] = Place(last[-1].unsqueeze(0), ring=1)
     native.run(
         part.library, plan, places, _named(part, fixed), steps=shape.steps, batch=shape.batch,
-        descending=shape.descending, split_rows=not part.leaves, lengths=shape.lengths,
+        descending=shape.descending, split_rows=not part.leaves, lengths=shape.lengths, half=part.half,
     )  # fmt: skip
     return Forward(buffers[plan.home["y"]], tuple(last), {home: buffers[home] for home in sorted(kept)})
 
@@ -133,7 +133,7 @@ def backward(
     native.run(
         part.library, plan, places, by_name, steps=shape.steps, batch=shape.batch, threads=threads,
         descending=not shape.descending, split_rows=not part.leaves, lengths=shape.lengths,
-        gradients=gradients,
+        gradients=gradients, half=part.half,
     )  # fmt: skip
     for name in totals:
         found[name[4:]] = places[name].tensor.sum(0).view(by_name[name[4:]].shape)

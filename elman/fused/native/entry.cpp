@@ -1,8 +1,8 @@
 // What Python sees: a handful of C functions.
 
+#include "bfloat16.h"
 #include "scan.h"
 #include "team.h"
-#include "vector.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -24,7 +24,8 @@ EXPORT int64_t elman_size(int64_t which) {
 
 EXPORT int64_t elman_vector_bytes() { return elman::VECTOR_BYTES; }
 
-// The highest level of the x86-64 instruction sets that this machine has: 2, 3 (AVX2), 4 (AVX-512); else 0.
+// The highest level of the x86-64 instruction sets that this machine has: 2, 3 (AVX2), 4 (AVX-512),
+// 5 (with AVX512_BF16); else 0.
 EXPORT int64_t elman_machine_level() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -32,7 +33,7 @@ EXPORT int64_t elman_machine_level() {
     const bool four = three && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-    return four ? 4 : three ? 3 : __builtin_cpu_supports("sse4.2") ? 2 : 1;
+    return four && __builtin_cpu_supports("avx512bf16") ? 5 : four ? 4 : three ? 3 : __builtin_cpu_supports("sse4.2") ? 2 : 1;
 #else
     return 0;
 #endif
@@ -45,5 +46,7 @@ EXPORT void elman_use_openmp(void* parallel, void* thread, void* threads) {
 
 EXPORT int64_t elman_scratch_float32(const Run* run) { return elman::scratch_bytes<float>(*run); }
 EXPORT int64_t elman_scratch_float64(const Run* run) { return elman::scratch_bytes<double>(*run); }
+EXPORT int64_t elman_scratch_bfloat16(const Run* run) { return elman::scratch_bytes<elman::Pair>(*run); }
 EXPORT void elman_scan_float32(const Run* run) { elman::scan<float>(*run); }
 EXPORT void elman_scan_float64(const Run* run) { elman::scan<double>(*run); }
+EXPORT void elman_scan_bfloat16(const Run* run) { elman::scan<elman::Pair>(*run); }

@@ -2,9 +2,10 @@
 //
 // The right-hand matrix lies in panels: one vector of columns wide and as long as the inner size, so that each
 // step of the inner loop reads the next vector. The left-hand one is rows, or strips packed row beside row.
+// Both consist of elements E, and `inner` counts those (see bfloat16.h).
 #pragma once
 
-#include "vector.h"
+#include "bfloat16.h"
 
 namespace elman {
 
@@ -21,18 +22,18 @@ inline int64_t parts(int64_t whole, int64_t most) { return (whole + most - 1) / 
 inline int64_t part(int64_t whole, int64_t count, int64_t k) { return whole * k / count; }
 
 // out[p][r · stride + lane] (+)= Σ_k rows[r][k] · panels[p][k · LANES + lane], any number of rows and panels.
-template <class T>
-void multiply(const T* const* rows, int64_t row_count, const T* const* panels, int64_t panel_count,
-              int64_t inner, T* const* out, int64_t stride, bool accumulate);
+template <class E>
+void multiply(const E* const* rows, int64_t row_count, const E* const* panels, int64_t panel_count,
+              int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate);
 
 // The same for one strip: `strip[k · rows + r]`, at most rows_beside(PANELS) rows and PANELS panels.
-template <class T>
-void multiply_strip(const T* strip, int64_t rows, const T* const* panels, int64_t panel_count,
-                    int64_t inner, T* const* out, int64_t stride, bool accumulate);
+template <class E>
+void multiply_strip(const E* strip, int64_t rows, const E* const* panels, int64_t panel_count,
+                    int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate);
 
-// One panel of columns from a matrix in any layout: element (k, n) is at from[k · step_k + n · step_n]. Columns
-// past `columns` become zero.
-template <class T>
-void pack_panel(const T* from, int64_t step_k, int64_t step_n, int64_t inner, int64_t columns, T* to);
+// One panel of columns from a matrix of `inner` rows in any layout: its value (k, n) is at
+// from[k · step_k + n · step_n]. Columns past `columns` become zero.
+template <class E>
+void pack_panel(const Value<E>* from, int64_t step_k, int64_t step_n, int64_t inner, int64_t columns, E* to);
 
 }  // namespace elman

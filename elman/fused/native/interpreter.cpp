@@ -22,31 +22,50 @@ template <class T, class Function> inline void reduce(T* to, const T* from, int6
 
 }  // namespace
 
-template <class T>
-void Interpreter<T>::product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const {
+template <class E> void Interpreter<E>::prepare(const Stage& stage, int64_t row, int64_t rows) const {
+    if constexpr (STEPS<E> == 2) {
+        E* to = sides;
+        for (int32_t k = 0; k < stage.count; ++k) {
+            const Instruction& i = run.instructions[stage.first + k];
+            if (i.op != Op::product) continue;
+            const Group& group = run.groups[i.a];
+            const int64_t inner = elements<E>(group.inner);
+            side_of[i.a] = to - sides - row * inner;
+            for (int64_t r = row; r < row + rows; ++r, to += inner)
+                pair_up(steps.read(group.buffer, r) + group.offset, group.inner, to);
+        }
+    }
+}
+
+template <class E>
+void Interpreter<E>::product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const {
     constexpr int V = LANES<T>;
-    const T* rows[TILE_VECTORS];
-    for (int64_t r = 0; r < tile.rows; ++r) rows[r] = steps.read(group.buffer, tile.row + r) + group.offset;
+    const int64_t inner = elements<E>(group.inner);
+    const E* rows[TILE_VECTORS];
+    for (int64_t r = 0; r < tile.rows; ++r) {
+        if constexpr (STEPS<E> == 2) rows[r] = sides + side_of[index] + (tile.row + r) * inner;
+        else rows[r] = steps.read(group.buffer, tile.row + r) + group.offset;
+    }
     // The panels of this tile: for each product those of its units. Many products go in several rounds.
     constexpr int MOST = 32;
-    const T* panels[MOST];
+    const E* panels[MOST];
     T* out[MOST];
     int64_t count = 0;
     const int64_t per_product = parts(group.units, V), first = tile.unit / V, across = width / V;
     const auto run_round = [&] {
-        multiply(rows, tile.rows, panels, count, group.inner, out, width, false);
+        multiply(rows, tile.rows, panels, count, inner, out, width, false);
         count = 0;
     };
     for (int p = 0; p < group.count; ++p)
         for (int64_t j = 0; j < across; ++j) {
-            panels[count] = packed + packed_groups[index] + (p * per_product + first + j) * group.inner * V;
+            panels[count] = packed + packed_groups[index] + (p * per_product + first + j) * inner * V;
             out[count] = to + p * tile.size + j * V;
             if (++count == MOST) run_round();
         }
     if (count > 0) run_round();
 }
 
-template <class T> void Interpreter<T>::tile(const Stage& stage, const Tile& tile) const {
+template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& tile) const {
     constexpr int V = LANES<T>;
     const int64_t width = whole_vectors(tile.units, V), n = tile.rows * width;
     const bool whole = steps.all_active();
@@ -117,7 +136,7 @@ template <class T> void Interpreter<T>::tile(const Stage& stage, const Tile& til
     }
 }
 
-template <class T> void Interpreter<T>::row(const Stage& stage, int64_t row, int64_t size) const {
+template <class E> void Interpreter<E>::row(const Stage& stage, int64_t row, int64_t size) const {
     constexpr int V = LANES<T>;
     const bool active = steps.active(row);
     for (int32_t k = 0; k < stage.count; ++k) {
@@ -164,5 +183,6 @@ template <class T> void Interpreter<T>::row(const Stage& stage, int64_t row, int
 
 template struct Interpreter<float>;
 template struct Interpreter<double>;
+template struct Interpreter<Pair>;
 
 }  // namespace elman

@@ -1,8 +1,8 @@
 // Runs a stage's instructions over a tile of rows × units, or over one row.
 #pragma once
 
+#include "bfloat16.h"
 #include "steps.h"
-#include "vector.h"
 
 namespace elman {
 
@@ -17,13 +17,21 @@ struct Tile {
     int64_t size;         // elements of a register
 };
 
-template <class T> struct Interpreter {
+// Values are T; E is what its products multiply.
+template <class E> struct Interpreter {
+    using T = Value<E>;
     const Run& run;
     const Steps<T>& steps;
-    const T* packed;               // all panels of all groups
+    const E* packed;               // all panels of all groups
     const int64_t* packed_groups;  // where each group's begin
     T* registers;
+    E* sides;                      // left sides of products, where they are not read as they are
+    int64_t* side_of;              // where row 0 of a group's would be, from `sides`
     int thread;
+
+    // Makes the left sides of a stage's products for these rows, if E asks for it. Until the next call tiles may
+    // stand on no other rows.
+    void prepare(const Stage& stage, int64_t row, int64_t rows) const;
 
     void tile(const Stage& stage, const Tile& tile) const;
     void row(const Stage& stage, int64_t row, int64_t size) const;

@@ -34,8 +34,20 @@ int share(int64_t panels, int64_t batch, int thread, int threads, bool split_row
     return count;
 }
 
-template <class T> struct Layout {
-    int64_t packed, groups, registers, places, shared, own, total;  // bytes from the start of the scratch memory
+// Elements of all panels of a group, each of its inner size, rounded up to whole vectors of columns.
+template <class E> int64_t panel_elements(const Group& group) {
+    return group.count * parts(group.units, LANES<E>) * elements<E>(group.inner) * LANES<E>;
+}
+
+// How many rows of its left sides a stage takes at a time.
+template <class E> int64_t rows_at_once(const Stage& stage) {
+    const int64_t fit = ROW_BYTES / static_cast<int64_t>(sizeof(E)) / elements<E>(stage.inner);
+    return fit < TILE_VECTORS ? TILE_VECTORS : fit;
+}
+
+template <class E> struct Layout {
+    using T = Value<E>;
+    int64_t packed, groups, registers, sides, side_of, places, shared, own, total;  // bytes from the start of the scratch memory
 
     explicit Layout(const Run& run) {
         int64_t used = 0;
@@ -44,22 +56,27 @@ template <class T> struct Layout {
             used += (bytes + 127) / 128 * 128;  // threads' memory never shares a cache line
             return at;
         };
-        int64_t panels = 0, room = 0;
-        for (int64_t g = 0; g < run.group_count; ++g)
-            panels += run.groups[g].count * parts(run.groups[g].units, LANES<T>) * run.groups[g].inner;
+        int64_t panels = 0, room = 0, beside = 0;
+        for (int64_t g = 0; g < run.group_count; ++g) panels += panel_elements<E>(run.groups[g]);
         for (int64_t s = 0; s < run.stage_count; ++s) {
             const int64_t needed = register_size(run.stages[s]) * run.stages[s].registers;
+            const int64_t left = side_elements(run, run.stages[s]);
             room = needed > room ? needed : room;
+            beside = left > beside ? left : beside;
         }
         const int64_t t = run.threads, size = sizeof(T);
-        packed = take(panels * LANES<T> * size);
+        packed = take(panels * static_cast<int64_t>(sizeof(E)));
         groups = take(run.group_count * static_cast<int64_t>(sizeof(int64_t)));
         registers_each_ = (room * size + 127) / 128 * 128;
         registers = take(registers_each_ * t);
+        sides_each_ = (beside * static_cast<int64_t>(sizeof(E)) + 127) / 128 * 128;
+        sides = take(sides_each_ * t);
+        side_of_each_ = (run.group_count * static_cast<int64_t>(sizeof(int64_t)) + 127) / 128 * 128;
+        side_of = take(side_of_each_ * t);
         places_each_ = (run.buffer_count * static_cast<int64_t>(sizeof(typename Steps<T>::Place)) + 127) / 128 * 128;
         places = take(places_each_ * t);
-        shared = take(factor_shared<T>(run) * size);
-        own_each_ = (factor_own<T>(run) * size + 127) / 128 * 128;
+        shared = take(factor_shared<E>(run) * static_cast<int64_t>(sizeof(E)));
+        own_each_ = (factor_own<E>(run) * static_cast<int64_t>(sizeof(E)) + 127) / 128 * 128;
         own = take(own_each_ * t);
         total = used + 128;
     }
@@ -69,17 +86,32 @@ template <class T> struct Layout {
         return (parts(stage.width, LANES<T>)) * LANES<T>;
     }
 
+    // Room for the left sides of a stage that are made anew.
+    static int64_t side_elements(const Run& run, const Stage& stage) {
+        if (STEPS<E> == 1) return 0;
+        int64_t inner = 0;
+        for (int32_t k = 0; k < stage.count; ++k) {
+            const Instruction& i = run.instructions[stage.first + k];
+            if (i.op == Op::product) inner += elements<E>(run.groups[i.a].inner);
+        }
+        const int64_t rows = inner ? rows_at_once<E>(stage) : 0;
+        return (rows < run.batch ? rows : run.batch) * inner;
+    }
+
     int64_t registers_of(int thread) const { return registers + registers_each_ * thread; }
+    int64_t sides_of(int thread) const { return sides + sides_each_ * thread; }
+    int64_t side_of_of(int thread) const { return side_of + side_of_each_ * thread; }
     int64_t places_of(int thread) const { return places + places_each_ * thread; }
     int64_t own_of(int thread) const { return own + own_each_ * thread; }
 
   private:
-    int64_t registers_each_, places_each_, own_each_;
+    int64_t registers_each_, sides_each_, side_of_each_, places_each_, own_each_;
 };
 
-template <class T> struct Work {
+template <class E> struct Work {
+    using T = Value<E>;
     const Run& run;
-    Layout<T> layout;
+    Layout<E> layout;
     char* scratch;
     Barrier barrier;
 
@@ -89,20 +121,20 @@ template <class T> struct Work {
         int64_t used = 0;
         for (int64_t g = 0; g < run.group_count; ++g) {
             starts[g] = used;
-            used += run.groups[g].count * parts(run.groups[g].units, LANES<T>) * run.groups[g].inner * LANES<T>;
+            used += panel_elements<E>(run.groups[g]);
         }
     }
 
     // The panels of all products, dealt out one by one.
     void pack(int thread, int threads) const {
-        T* to = reinterpret_cast<T*>(scratch + layout.packed);
+        E* to = reinterpret_cast<E*>(scratch + layout.packed);
         int64_t dealt = 0;
         for (int64_t g = 0; g < run.group_count; ++g) {
             const Group& group = run.groups[g];
             for (int32_t p = 0; p < group.count; ++p) {
                 const Product& product = run.products[group.first + p];
                 const Matrix& matrix = run.matrices[product.matrix];
-                for (int64_t n = 0; n < group.units; n += LANES<T>, to += group.inner * LANES<T>) {
+                for (int64_t n = 0; n < group.units; n += LANES<E>, to += elements<E>(group.inner) * LANES<E>) {
                     if (dealt++ % threads != thread) continue;
                     const T* from = static_cast<const T*>(matrix.at) + (product.start + n) * matrix.step_n;
                     pack_panel(from, matrix.step_k, matrix.step_n, group.inner, group.units - n, to);
@@ -111,13 +143,13 @@ template <class T> struct Work {
         }
     }
 
-    void tiles(const Interpreter<T>& interpreter, const Stage& stage, const Rectangle& all) const {
+    void tiles(const Interpreter<E>& interpreter, const Stage& stage, const Rectangle& all) const {
         constexpr int V = LANES<T>;
-        const int64_t at_once = stage.inner ? ROW_BYTES / static_cast<int64_t>(sizeof(T)) / stage.inner : all.rows;
-        const int64_t blocks = parts(all.rows, at_once < TILE_VECTORS ? TILE_VECTORS : at_once);
+        const int64_t blocks = stage.inner ? parts(all.rows, rows_at_once<E>(stage)) : 1;
         for (int64_t block = 0; block < blocks; ++block) {
             const int64_t row = all.row + part(all.rows, blocks, block);
             const int64_t rows = all.row + part(all.rows, blocks, block + 1) - row;
+            interpreter.prepare(stage, row, rows);
             // Wide enough to fill a block of the product, wider where there are few rows.
             int64_t wide = stage.widest > 0 && stage.widest < PANELS ? PANELS / stage.widest : 1;
             if (stage.widest == 0) wide = 2;
@@ -139,9 +171,11 @@ template <class T> struct Work {
 
     void thread(int thread, int threads) {
         Steps<T> steps(run, reinterpret_cast<typename Steps<T>::Place*>(scratch + layout.places_of(thread)));
-        const Interpreter<T> interpreter{run, steps, reinterpret_cast<const T*>(scratch + layout.packed),
+        const Interpreter<E> interpreter{run, steps, reinterpret_cast<const E*>(scratch + layout.packed),
                                          reinterpret_cast<const int64_t*>(scratch + layout.groups),
-                                         reinterpret_cast<T*>(scratch + layout.registers_of(thread)), thread};
+                                         reinterpret_cast<T*>(scratch + layout.registers_of(thread)),
+                                         reinterpret_cast<E*>(scratch + layout.sides_of(thread)),
+                                         reinterpret_cast<int64_t*>(scratch + layout.side_of_of(thread)), thread};
         pack(thread, threads);
         barrier.wait(threads);
         const int64_t first_row = part(run.batch, threads, thread), last_row = part(run.batch, threads, thread + 1);
@@ -152,7 +186,7 @@ template <class T> struct Work {
                 if (stage.barrier && !run.split_rows) barrier.wait(threads);
                 if (stage.by_rows) {
                     for (int64_t row = first_row; row < last_row; ++row)
-                        interpreter.row(stage, row, Layout<T>::register_size(stage));
+                        interpreter.row(stage, row, Layout<E>::register_size(stage));
                     continue;
                 }
                 Rectangle mine[3];
@@ -160,8 +194,8 @@ template <class T> struct Work {
                 for (int k = 0; k < count; ++k) tiles(interpreter, stage, mine[k]);
             }
         }
-        T* const shared = reinterpret_cast<T*>(scratch + layout.shared);
-        T* const own = reinterpret_cast<T*>(scratch + layout.own_of(thread));
+        E* const shared = reinterpret_cast<E*>(scratch + layout.shared);
+        E* const own = reinterpret_cast<E*>(scratch + layout.own_of(thread));
         for (int64_t f = 0; f < run.factor_count; ++f)
             factor(run, run.factors[f], steps, shared, own, barrier, thread, threads);
     }
@@ -169,17 +203,19 @@ template <class T> struct Work {
 
 }  // namespace
 
-template <class T> int64_t scratch_bytes(const Run& run) { return Layout<T>(run).total; }
+template <class E> int64_t scratch_bytes(const Run& run) { return Layout<E>(run).total; }
 
-template <class T> void scan(const Run& run) {
-    Work<T> work(run);
+template <class E> void scan(const Run& run) {
+    Work<E> work(run);
     on_team(static_cast<int>(run.threads),
-            [](void* data, int thread, int threads) { static_cast<Work<T>*>(data)->thread(thread, threads); }, &work);
+            [](void* data, int thread, int threads) { static_cast<Work<E>*>(data)->thread(thread, threads); }, &work);
 }
 
 template int64_t scratch_bytes<float>(const Run&);
 template int64_t scratch_bytes<double>(const Run&);
+template int64_t scratch_bytes<Pair>(const Run&);
 template void scan<float>(const Run&);
 template void scan<double>(const Run&);
+template void scan<Pair>(const Run&);
 
 }  // namespace elman

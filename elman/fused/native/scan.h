@@ -5,9 +5,9 @@
 
 namespace elman {
 
-// How many bytes of scratch memory a run needs, at its number of threads.
-template <class T> int64_t scratch_bytes(const Run& run);
+// How many bytes of scratch memory a run needs, at its number of threads. E is what products multiply (bfloat16.h).
+template <class E> int64_t scratch_bytes(const Run& run);
 
-template <class T> void scan(const Run& run);
+template <class E> void scan(const Run& run);
 
 }  // namespace elman
