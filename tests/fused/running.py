@@ -1,10 +1,12 @@
 """Runs any Program by the executor, and by :func:`elman.fused.program.evaluate` beside it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from torch import Tensor, fx
+
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman.fused import library, native, passes
 from elman.fused.compiled import Part
@@ -55,11 +57,12 @@ def drawn(program: Program, steps: int, batch: int, seed: int, dtype: torch.dtyp
 
 def by_executor(
     program: Program, tensors: Named, cotangents: Named, lengths: Tensor | None = None, reverse: bool = False,
-    level: str | None = None,
+    level: str | None = None, half: bool = False,
 ) -> Values:  # fmt: skip
     """Forward twice, with and without keeping, which must agree exactly; then backward."""
     leaves = tuple(name for name in tensors if name.startswith("state."))
     part = part_of(program, leaves, level)
+    part = part.halved() if half else part
     x = tensors["x"]
     shape = Shape(x.shape[0], x.shape[1], reverse, lengths)
     state = tuple(tensors[leaf] for leaf in leaves)
@@ -97,6 +100,19 @@ def by_definition(
     found = torch.autograd.grad(total, list(own.values()), allow_unused=True)
     gradients = {name: g for name, g in zip(own, found, strict=True) if g is not None}
     return Values({name: out.detach() for name, out in outputs.items()}, gradients)
+
+
+class Rounding(TorchDispatchMode):
+    """All that matrices are multiplied with, forward and backward, is rounded to bfloat16 first."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        aten = torch.ops.aten
+        first = {aten.mm.default: 0, aten.bmm.default: 0, aten.addmm.default: 1}.get(function)
+        if first is not None:
+            args = (*args[:first], *(factor.bfloat16().to(factor.dtype) for factor in args[first:]))
+        elif function in (aten.mv.default, aten.addmv.default, aten.dot.default, aten.baddbmm.default):
+            raise NotImplementedError(f"{function} is not rounded")
+        return function(*args, **(kwargs or {}))
 
 
 def cotangents_for(values: Named, seed: int) -> Named:
