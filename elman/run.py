@@ -9,7 +9,7 @@ What a run folder holds: :mod:`elman.training.folder`. How one is made: ``elman 
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from elman import recipe as recipes
+from elman.cells import Cell
+from elman.cells.own import is_own
 from elman.corpora import open_corpus
 from elman.decoding import generate
 from elman.errors import ModelError, OptionError, RunError, TokenError
@@ -219,7 +221,8 @@ def load(path: Path | str, device: str = "cpu") -> Run:
     vocabulary = Vocabulary.load(folder.vocabulary)
     stored = tensorfile.read_weights(folder.weights)
     if isinstance(recipe.model, RecurrentOptions):
-        model = build_model(recipe.model, vocabulary)
+        own = folder.cells() if is_own(recipe.model.cell) else None
+        model = build_model(recipe.model, vocabulary, cell=own)
         kinds = {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()}
         model.to(choose("float32", device).device, next(iter(kinds), torch.float32))
         tensorfile.put_weights(model, stored, folder.weights)
@@ -240,13 +243,19 @@ def load(path: Path | str, device: str = "cpu") -> Run:
 
 
 def build_model(
-    options: RecurrentOptions, vocabulary: Vocabulary, seed: int | None = None
+    options: RecurrentOptions,
+    vocabulary: Vocabulary,
+    seed: int | None = None,
+    cell: Callable[[int, int], Cell] | None = None,
 ) -> RecurrentLanguageModel:
-    """A new model. The same ``seed`` gives the same weights; torch's own generator is left as it was."""
+    """A new model. The same ``seed`` gives the same weights; torch's own generator is left as it was.
+
+    ``cell``: the class of a cell of one's own, where ``options.cell`` names a file's.
+    """
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        return RecurrentLanguageModel(len(vocabulary), options, vocabulary.start_id)
+        return RecurrentLanguageModel(len(vocabulary), options, vocabulary.start_id, cell)
 
 
 def before(stop: str, pieces: Iterable[str]) -> Iterator[str]:

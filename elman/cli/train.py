@@ -23,7 +23,7 @@ EXAMPLE = """\
 
 SHORT = {  # options that are a recipe's keys under a shorter name
     "model": ("model.kind", str, "recurrent (default) or counted (an n-gram model)"),
-    "cell": ("model.cell", str, "lstm (default), gru, elman, …"),
+    "cell": ("model.cell", str, "lstm (default), gru, elman, …, or FILE.py:NAME for one of your own"),
     "layers": ("model.layers", int, "layers of cells"),
     "hidden-size": ("model.hidden_size", int, "features of each layer"),
     "order": ("model.order", int, "tokens of the longest n-gram (--model counted)"),

@@ -11,7 +11,7 @@ from elman.fused.derive import Derived, Factor, differentiate
 from elman.fused.library import Library
 from elman.fused.plan import Plan, compile_program
 from elman.fused.program import Builder, Program
-from elman.fused.trace import Traced, trace, trace_projection
+from elman.fused.trace import Traced, trace_cell
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,7 @@ class Compiled:
     """
 
     def __init__(self, cell: Any, library: Library) -> None:
-        projection = trace_projection(cell, cell.input_size)
-        ((_, node),) = projection.program.outputs
-        advance = trace(cell, projection.program.nodes[node].width)
+        projection, advance = trace_cell(cell)
         self.library = library
         self.project = Part(projection, library)
         self.advance = Part(advance, library)

@@ -16,6 +16,8 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from elman import states
+from elman.fused import invariants
+from elman.fused.invariants import Invariants
 from elman.fused.operations import OPERATIONS, Objection
 from elman.fused.program import Builder, Program
 
@@ -26,10 +28,10 @@ Value = int | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Traced:
-    """A step as a Program, and the graph that makes its vectors and matrices from the parameters."""
+    """A step as a Program, and the calls that make its vectors and matrices from the parameters."""
 
     program: Program
-    invariants: fx.GraphModule
+    invariants: Invariants
     names: tuple[str, ...]
     state_names: tuple[str, ...]
 
@@ -54,6 +56,53 @@ def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] 
         Objection: as :func:`trace`.
     """
     return _alike([_record(_Project(cell), {}, {}, input_size, batch) for batch in batches])
+
+
+def trace_cell(cell: nn.Module) -> tuple[Traced, Traced]:
+    """Both Programs of a cell: what needs no past, and the step. A cell that was stored has them already.
+
+    Raises:
+        Objection: as :func:`trace`.
+    """
+    recurrence: Any = cell
+    stored: tuple[Traced, Traced] | None = getattr(cell, "traced", None)
+    if stored is not None:
+        return stored
+    projection = trace_projection(cell, recurrence.input_size)
+    ((_, place),) = projection.program.outputs
+    return projection, trace(cell, projection.program.nodes[place].width)
+
+
+def trace_start(cell: nn.Module) -> Invariants:
+    """What makes the leaves of ``cell.initial_state(1)`` from the parameters.
+
+    Raises:
+        Objection: it could not be traced.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    tensors = {name: tensor.detach() for name, tensor in _named_tensors(cell).items()}
+
+    def run(parameters: dict[str, Tensor]) -> list[Tensor]:
+        owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
+        return [leaf for _, leaf in states.leaves(functional_call(_Start(cell), owned, ()))]
+
+    try:
+        recorded = make_fx(run, tracing_mode="fake")(tensors)
+    except Exception as error:
+        raise Objection(f"its initial state could not be traced: {_reason(error)}") from error
+    recorded.graph.eliminate_dead_code()
+    graph, copies, names = fx.Graph(), {}, iter(tensors)
+    root = graph.placeholder("tensors")
+    for node in recorded.graph.nodes:
+        if node.op == "placeholder":
+            copies[node] = graph.call_function(operator.getitem, (root, next(names)))
+            copies[node].meta = node.meta
+        elif node.op == "output":
+            graph.output(tuple(copies[leaf] for leaf in node.args[0]))
+        else:
+            copies[node] = graph.node_copy(node, lambda n: copies[n])
+    return invariants.record(graph, recorded)
 
 
 def _alike(traces: list[Traced]) -> Traced:
@@ -88,9 +137,16 @@ def _record(call: "_Call", start: Any, leaves: dict[str, Tensor], width: int, ba
     try:
         graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves)
     except Exception as error:
-        raise Objection(f"it could not be traced: {str(error).splitlines()[0]}") from error
+        raise Objection(f"it could not be traced: {_reason(error)}") from error
     graph.graph.eliminate_dead_code()
     return _Reader(graph, list(tensors), list(leaves), batch).read()
+
+
+def _reason(error: Exception) -> str:
+    said = str(error).partition("\n")[0] or type(error).__name__
+    if "convert all Tensors to FakeTensors" in said:
+        return "it keeps a tensor that is neither a parameter nor a buffer; register_buffer makes it one"
+    return said
 
 
 class _Reader:
@@ -119,6 +175,7 @@ class _Reader:
                 kind, name = next(remaining)
                 if kind == "tensor":
                     self.copies[node] = self.invariant_graph.call_function(operator.getitem, (root, name))
+                    self.copies[node].meta = node.meta
                 else:
                     width = node.meta["val"].shape[1]
                     self.known[node] = self.builder.add("input", width=width, data=(name,))
@@ -140,8 +197,8 @@ class _Reader:
         names = ["y", *(f"{leaf}'" for leaf in self.leaves)]
         outputs = {name: self.row(node) for name, node in zip(names, returned, strict=True)}
         self.invariant_graph.output(tuple(self.copies[node] for node in self.exported))
-        module = fx.GraphModule({}, self.invariant_graph)
-        return Traced(self.builder.finish(outputs), module, tuple(self.exported.values()), tuple(self.leaves))
+        calls = invariants.record(self.invariant_graph, self.graph)
+        return Traced(self.builder.finish(outputs), calls, tuple(self.exported.values()), tuple(self.leaves))
 
     def row(self, argument: "fx.Node | float") -> int:
         """The node of the Program that a graph argument is: B rows, a vector for all of them, or a number."""
@@ -192,6 +249,11 @@ class _Call(nn.Module):
 class _Advance(_Call):
     def forward(self, x: Tensor, state: Any) -> Any:
         return self.cell.advance(x, state)
+
+
+class _Start(_Call):
+    def forward(self) -> Any:
+        return self.cell.initial_state(1)
 
 
 class _Project(_Call):

@@ -1,13 +1,14 @@
 """The recurrent language model: embedding, a stack of cells, softmax."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from elman.axes import BV, TB, B
-from elman.cells import CELLS, MUT1, MUT2, RHN, Cell, Elman, ForgetGated, MogrifierLSTM, ProjectedLSTM
+from elman.cells import CELLS, MUT1, MUT2, RHN, Cell, Elman, ForgetGated, MogrifierLSTM, ProjectedLSTM, own
 from elman.cells.elman import NONLINEARITIES
 from elman.errors import OptionError, ShapeError, TokenError
 from elman.layers import Embedding, OneHot, Softmax, Stack
@@ -25,7 +26,8 @@ class RecurrentOptions:
     ``initial_scale``: every tensor, biases and embedding included, starts as U(±scale) [zaremba2014]; None:
     each layer's own start. ``forget_bias`` is added to b_f of every cell with a forget gate after that, and
     what else a cell asks for, such as gains of 1, is set. ``depth`` is the RHN's, ``rounds`` the Mogrifier's
-    and ``projection_size`` the projected LSTM's; None: the cell's own default.
+    and ``projection_size`` the projected LSTM's; None: the cell's own default. ``cell`` may name a class in a
+    file of one's own, ``"undertow.py:Undertow"``.
 
     >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
     ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
@@ -50,8 +52,11 @@ class RecurrentOptions:
     def problems(self) -> list[str]:
         """What is wrong, one sentence for each mistake; empty when nothing is."""
         found = []
-        if self.cell not in CELLS:
-            found.append(f'model.cell must be one of {", ".join(CELLS)}; it is "{self.cell}".')
+        if self.cell not in CELLS and not own.is_own(self.cell):
+            found.append(
+                f"model.cell must be one of {', '.join(CELLS)}, or FILE.py:NAME for one of your own; "
+                f'it is "{self.cell}".'
+            )
         if self.nonlinearity not in NONLINEARITIES:
             found.append(
                 f'model.nonlinearity must be one of {", ".join(NONLINEARITIES)}; it is "{self.nonlinearity}".'
@@ -98,7 +103,8 @@ class RecurrentLanguageModel(nn.Module):
 
     Shapes: ids are T B (int64), states the stack's. Dropout falls where [zaremba2014] puts it, afresh at
     every step, only in training mode; ``.eval()`` turns it off. ``start_id`` is what a stream has read
-    before its first token: the first input of whoever feeds a text to the model from ``start``.
+    before its first token: the first input of whoever feeds a text to the model from ``start``. ``cell`` is
+    a class of one's own in place of ``options.cell``: called with X and H, it makes a layer's cell.
 
     Raises :class:`OptionError` listing every problem of the options, :class:`TokenError` for an id beyond
     the vocabulary.
@@ -110,9 +116,19 @@ class RecurrentLanguageModel(nn.Module):
     True
     """
 
-    def __init__(self, vocabulary_size: int, options: RecurrentOptions, start_id: int = 0) -> None:
+    def __init__(
+        self,
+        vocabulary_size: int,
+        options: RecurrentOptions,
+        start_id: int = 0,
+        cell: Callable[[int, int], Cell] | None = None,
+    ) -> None:
         super().__init__()
+        if cell is not None and options.cell in CELLS:  # then no option of that cell is to be believed
+            options = replace(options, cell=f"own.py:{getattr(cell, '__name__', 'cell')}")
         problems = options.problems()
+        if cell is None and own.is_own(options.cell):
+            problems.append(f'model.cell is "{options.cell}", and no class was given.')
         if vocabulary_size < 1 or not 0 <= start_id < vocabulary_size:
             problems.append(f"start_id must be from 0 to below {vocabulary_size} (V); it is {start_id}.")
         if problems:
@@ -134,7 +150,7 @@ class RecurrentLanguageModel(nn.Module):
         cells: list[Cell] = []
         for _ in range(options.layers):
             below = cells[-1].output_size if cells else self.embedding.output_size
-            cells.append(_cell(options, below))
+            cells.append(_cell(options, below) if cell is None else cell(below, options.hidden_size))
         self.stack = Stack(cells, options.dropout_between)
         shared: Any = self.embedding.weight if options.tied else None
         self.map = None
@@ -145,8 +161,8 @@ class RecurrentLanguageModel(nn.Module):
         if options.initial_scale is not None:
             for parameter in self.parameters():
                 nn.init.uniform_(parameter, -options.initial_scale, options.initial_scale)
-            for cell in cells:
-                cell.adjust_start()
+            for layer in cells:
+                layer.adjust_start()
 
     @property
     def parameter_count(self) -> int:

@@ -6,13 +6,19 @@ from typing import Any
 
 import torch
 
+from elman.cells import Cell
+from elman.cells.own import OwnCell, is_own, short
+from elman.cells.own import load as load_cell
+from elman.cells.stored import describe
+from elman.cells.stored import to_text as stored_cells
 from elman.corpora import Corpus, open_corpus
 from elman.errors import OptionError, RunError
 from elman.measures.perplexity import Perplexity, evaluate
-from elman.models.language_model import RecurrentLanguageModel
+from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
 from elman.ngrams import CountedModel, CountedOptions
 from elman.protocols import LanguageModel
 from elman.recipe import Recipe, read, to_tables, to_toml
+from elman.run import build_model
 from elman.text import TextOptions, Vocabulary
 from elman.training import precision, tensorfile
 from elman.training.counted import count
@@ -85,6 +91,7 @@ def begin(
             "It is made of counts, not of weights that go on from others.",
             "Leave --from out.",
         )
+    own = _own_cell(recipe)
     recipe = _at_home(recipe)
     before = None if start is None else RunFolder.open(start)
     vocabulary = None
@@ -95,13 +102,19 @@ def begin(
     for split in corpus.sources:  # a token without an id is met now, not after the training
         corpus.split(split)
     numbers = precision.choose(setting.precision or "float32", setting.device)
+    cell, initial = None, None if before is None else tensorfile.read_weights(before.weights)
+    if own is not None and isinstance(recipe.model, RecurrentOptions):
+        model = build_model(recipe.model, corpus.vocabulary, (recipe.train or TrainingOptions()).seed, own)
+        cell = stored_cells([layer for layer in model.stack.cells if isinstance(layer, Cell)])
+        initial = initial or tensorfile.weights(model)
     folder = RunFolder.create(
         out,
         to_toml(recipe),
         corpus.vocabulary,
         device=numbers.device.type,
         precision=numbers.name,
-        initial=None if before is None else tensorfile.read_weights(before.weights),
+        initial=initial,
+        cell=cell,
     )
     try:
         return _carry_out(recipe, folder, corpus, replace(setting, precision=numbers.name), progress)
@@ -125,6 +138,7 @@ def resume(out: Path, recipe: Recipe | None, setting: Setting, progress: Progres
     own = read(folder.recipe)
     if recipe is not None:
         _require_same(folder, own, _at_home(recipe))
+        _require_same_cell(folder, _own_cell(recipe))
     setting = replace(setting, precision=setting.precision or folder.precision)
     vocabulary = Vocabulary.load(folder.vocabulary)
     corpus = open_corpus(own.corpus, own.text, setting.data_dir, vocabulary)
@@ -141,9 +155,8 @@ def _carry_out(
         parameters = model.parameters
     else:
         training = recipe.train or TrainingOptions()
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they were
-            torch.manual_seed(training.seed)
-            model = RecurrentLanguageModel(len(vocabulary), recipe.model, vocabulary.start_id)
+        cell = folder.cells() if is_own(recipe.model.cell) else None
+        model = build_model(recipe.model, vocabulary, training.seed, cell)
         outcome = train(
             model,
             corpus.train,
@@ -170,8 +183,33 @@ def _carry_out(
     )
 
 
+def _own_cell(recipe: Recipe) -> OwnCell | None:
+    """The cell that the recipe names a file for, imported."""
+    if isinstance(recipe.model, RecurrentOptions) and is_own(recipe.model.cell):
+        return load_cell(recipe.model.cell)
+    return None
+
+
+def _require_same_cell(folder: RunFolder, own: OwnCell | None) -> None:
+    """Raises :class:`RunError` where the file's equations are not those that the run keeps."""
+    if own is None:
+        return
+    kept = folder.cells()
+    with torch.random.fork_rng(devices=[]):  # a cell that is made draws its weights
+        same = all(describe(own(x, h)) == describe(kept(x, h)) for x, h in kept.sizes)
+    if not same:
+        raise RunError(
+            f"The run {folder.path} was to go on with the cell {own.name}.",
+            "The equations in that file are no longer those that the run was begun with.",
+            f"Go on with those (elman train --resume --out {folder.path}), or begin another run (--out).",
+        )
+
+
 def _at_home(recipe: Recipe) -> Recipe:
-    """The recipe with its text's path made absolute: a run is evaluated from any folder."""
+    """The recipe with its text's path made absolute: a run is evaluated from any folder. A cell's file is
+    named without its folder: the run keeps what it needs of it."""
+    if isinstance(recipe.model, RecurrentOptions) and is_own(recipe.model.cell):
+        recipe = replace(recipe, model=replace(recipe.model, cell=short(recipe.model.cell)))
     if recipe.data is None or recipe.data.path is None:
         return recipe
     path = Path(recipe.data.path).expanduser().absolute()

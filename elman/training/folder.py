@@ -8,7 +8,8 @@
     journal.jsonl      what happened, one JSON object per line
     last.safetensors   weights, optimizer, carried state, random numbers and place: where training goes on
     best.safetensors   the weights that did best on the validation text
-    initial.safetensors  only with ``--from``: the weights that training began from
+    initial.safetensors  only with ``--from`` or a cell of a file: the weights that training began from
+    cell.json          only with a cell of a file: its equations, so that the run needs that file no more
 
 Each file is complete in itself and replaced in one move, so a folder is whole at any moment.
 """
@@ -22,6 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
+from elman.cells.stored import StoredCells
 from elman.errors import RunError
 from elman.text.files import forget_leftovers, is_utf8, write_atomically
 from elman.text.vocabulary import Vocabulary
@@ -66,6 +68,27 @@ class RunFolder:
         return self.path / "initial.safetensors"
 
     @property
+    def cell(self) -> Path:
+        return self.path / "cell.json"
+
+    def cells(self) -> StoredCells:
+        """What is kept of a cell of a file. Raises :class:`RunError` where it is missing or damaged."""
+        try:
+            return StoredCells(self.cell.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            came = "It has no cell.json, which holds the equations of its cell"
+            raise self._unopened(came) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as error:
+            raise self._unopened(f"Its cell.json is damaged: {str(error).partition(chr(10))[0]}") from error
+
+    def _unopened(self, came: str) -> RunError:
+        return RunError(
+            f"The run {self.path} was to be opened.",
+            f"{came}.",
+            "Copy the run again from where it was trained, or train it again.",
+        )
+
+    @property
     def weights(self) -> Path:
         """The weights to use: the best ones, or the last where nothing was evaluated yet."""
         for path in (self.best, self.last):
@@ -92,7 +115,7 @@ class RunFolder:
 
     def remove(self) -> None:
         """Takes back :meth:`create`, where nothing was learnt yet."""
-        for path in (self.machine, self.initial, self.recipe, self.vocabulary, self.journal):
+        for path in (self.machine, self.initial, self.cell, self.recipe, self.vocabulary, self.journal):
             path.unlink(missing_ok=True)
         if not any(self.path.iterdir()):
             self.path.rmdir()
@@ -107,11 +130,13 @@ class RunFolder:
         device: str = "cpu",
         precision: str = "float32",
         initial: Mapping[str, Tensor] | None = None,
+        cell: str | None = None,
     ) -> "RunFolder":
         """Begins a run in ``path``, a new or empty folder. ``recipe`` is the text of recipe.toml.
 
-        ``initial`` are weights to begin from, by name. Raises :class:`RunError` where something is there
-        already, or nothing can be written; then nothing is left behind.
+        ``initial`` are weights to begin from, by name; ``cell`` is the text of cell.json. Raises
+        :class:`RunError` where something is there already, or nothing can be written; then nothing is left
+        behind.
         """
         folder = cls(path)
         cls.require_new(path)
@@ -120,6 +145,8 @@ class RunFolder:
             try:
                 write_atomically(folder.recipe, recipe)
                 vocabulary.save(folder.vocabulary)
+                if cell is not None:
+                    write_atomically(folder.cell, cell)
                 if initial is not None:
                     write_atomically(folder.initial, tensorfile.to_bytes(initial, {"format": str(FORMAT)}))
                 write_atomically(folder.machine, machine.describe(FORMAT, device, precision))

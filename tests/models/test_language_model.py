@@ -251,7 +251,7 @@ def test_options_say_all_that_is_wrong_with_them() -> None:
         cell="lstn", nonlinearity="swish", layers=0, hidden_size=-3, dropout_output=1.0, initial_scale=0.0
     )
     assert wrong.problems() == [
-        f'model.cell must be one of {", ".join(CELLS)}; it is "lstn".',
+        f'model.cell must be one of {", ".join(CELLS)}, or FILE.py:NAME for one of your own; it is "lstn".',
         'model.nonlinearity must be one of tanh, relu, logistic; it is "swish".',
         "model.layers must be 1 or more; it is 0.",
         "model.hidden_size must be 1 or more; it is -3.",
@@ -315,3 +315,22 @@ def test_ids_of_another_shape() -> None:
         model.loss(inputs, targets[1:], state)
     with pytest.raises(ShapeError, match=r"tokens are \(3,\) of torch.float32"):
         model.step(torch.zeros(3), state)
+
+
+def test_a_cell_of_ones_own_takes_the_place_of_the_named_one() -> None:
+    from tests.cells.own_cells import Rich
+
+    model = RecurrentLanguageModel(V, RecurrentOptions(layers=2, hidden_size=4, tied=True), cell=Rich)
+    assert [(type(layer), layer.input_size) for layer in model.stack.cells] == [(Rich, 4), (Rich, 5)]
+    nats, _ = model.loss(torch.tensor([[1, 2], [3, 4]]), torch.tensor([[3, 4], [0, 1]]), model.start(2))
+    nats.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters() if p.requires_grad)
+
+
+def test_options_of_another_cell_are_refused_for_ones_own() -> None:
+    from tests.cells.own_cells import Rich
+
+    with pytest.raises(OptionError, match=r'the cell is "own.py:Rich"'):
+        RecurrentLanguageModel(V, RecurrentOptions(forget_bias=1.0), cell=Rich)
+    with pytest.raises(OptionError, match=r'model.cell is "mine.py:Mine", and no class was given'):
+        RecurrentLanguageModel(V, RecurrentOptions(cell="mine.py:Mine"))
