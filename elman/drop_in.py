@@ -1,0 +1,279 @@
+"""``torch.nn``'s LSTM, GRU and RNN on fused scans: swapping the import is the whole migration.
+
+>>> import torch
+>>> from elman.drop_in import LSTM  # instead of: from torch.nn import LSTM
+>>> lstm = LSTM(3, 4, num_layers=2, bidirectional=True, batch_first=True)
+>>> outputs, (h, c) = lstm(torch.ones(5, 7, 3))
+>>> tuple(outputs.shape), tuple(h.shape), isinstance(lstm, torch.nn.LSTM)
+((5, 7, 8), (4, 5, 4), True)
+
+The modules are torch's own: constructor, parameters, ``state_dict`` (both ways), input forms (unbatched,
+batched, ``batch_first``, ``PackedSequence``), results, messages. Only how ``forward`` computes differs: each
+layer and direction is one scan by the compiled executor, from the equations of :mod:`elman.cells`. Dropout
+between layers draws the numbers that torch's modules draw.
+
+What the executor does not take, ``forward`` hands to torch: other devices than a CPU, other precisions than
+float32 and float64, autocast, no steps or rows, tensor subclasses, what ``torch.compile``, ``torch.export``,
+``torch.jit.trace`` and ``torch.func`` look into, a machine without a compiler, and input that torch refuses.
+Not here: ``torch.jit.script``, which would have to compile this file; script a ``torch.nn`` module with the
+same ``state_dict``.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from elman import cells
+from elman.axes import BH, TBH, TBX, B
+from elman.fused import choose
+from elman.fused.compiled import Compiled
+from elman.fused.scan import scan
+
+PRECISIONS = (torch.float32, torch.float64)
+
+
+class _Sequences(NamedTuple):
+    """What a module was given, as sequences T B X: all of one length, or each of its own, longest first."""
+
+    x: TBX
+    lengths: B | None = None
+
+    def drop(self, rate: float) -> "_Sequences":
+        """Dropout that draws as many numbers as torch's does: none for what stands past the end."""
+        if self.lengths is None:
+            return _Sequences(dropout(self.x, rate))
+        packed = pack_padded_sequence(self.x, self.lengths)
+        x, _ = pad_packed_sequence(packed._replace(data=dropout(packed.data, rate)))
+        return _Sequences(x, self.lengths)
+
+
+class _Scanning(nn.RNNBase):
+    """A module of torch's whose layers are fused scans. The next class in line is the module itself."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Outputs and last state, as of the ``torch.nn`` module of this name."""
+        self._update_flat_weights()
+        start = self._start(input, hx)
+        compiled = [] if start is None else self._compiled()
+        if start is None or not compiled:
+            return super().forward(input, hx)
+        if isinstance(input, PackedSequence):
+            return self._packed(input, start, compiled)
+        if input.dim() == 2:
+            y, last = self._scan(_Sequences(input.unsqueeze(1)), start, compiled)
+            return y.squeeze(1), self._hidden([leaf.squeeze(1) for leaf in last])
+        x = input.transpose(0, 1) if self.batch_first else input
+        y, last = self._scan(_Sequences(x), start, compiled)
+        return y.transpose(0, 1) if self.batch_first else y, self._hidden(last)
+
+    def _packed(self, input: PackedSequence, start: list[Tensor], compiled: list[Compiled]) -> Any:
+        data, sizes, order, back = input
+        if int(sizes[0]) == int(sizes[-1]):
+            given = _Sequences(data.reshape(len(sizes), -1, data.shape[1]))
+        else:
+            given = _Sequences(*pad_packed_sequence(PackedSequence(data, sizes)))
+        if order is not None:
+            start = [leaf.index_select(1, order) for leaf in start]
+        y, last = self._scan(given, start, compiled)
+        if back is not None:
+            last = [leaf.index_select(1, back) for leaf in last]
+        rows = y.flatten(0, 1) if given.lengths is None else pack_padded_sequence(y, given.lengths).data
+        return PackedSequence(rows, sizes, order, back), self._hidden(last)
+
+    def _scan(
+        self, given: _Sequences, start: list[Tensor], compiled: list[Compiled]
+    ) -> tuple[TBH, list[Tensor]]:
+        """All layers: outputs (T B H) and the leaves of the last states, each (layers · directions) B H."""
+        directions = 2 if self.bidirectional else 1
+        states = list(zip(*(leaf.unbind(0) for leaf in start), strict=True))
+        ends: list[tuple[BH, ...]] = []
+        for layer in range(self.num_layers):
+            if layer > 0 and self.training and self.dropout > 0:
+                given = given.drop(self.dropout)
+            outputs = []
+            for reverse in range(directions):
+                k = layer * directions + reverse
+                y, last = scan(
+                    compiled[min(layer, 1)], given.x, states[k], self._fixed(k, compiled[min(layer, 1)]),
+                    given.lengths, bool(reverse),
+                )  # fmt: skip
+                outputs.append(y)
+                ends.append(last)
+            given = given._replace(x=outputs[0] if directions == 1 else torch.cat(outputs, dim=-1))
+        return given.x, [torch.stack(leaves) for leaves in zip(*ends, strict=True)]
+
+    def _fixed(self, k: int, compiled: Compiled) -> list[Tensor]:
+        """The vectors and matrices of the Programs, from the parameters of layer and direction ``k``."""
+        weights = cast(list[Tensor], self._flat_weights)
+        count = len(weights) // (self.num_layers * (2 if self.bidirectional else 1))
+        weight_x, weight_h, *rest = weights[k * count : (k + 1) * count]
+        by_name = {"weight_x": weight_x, "weight_h": weight_h}
+        if self.proj_size > 0:
+            by_name["weight_p"] = rest.pop()
+        by_name |= self._biases(*rest) if rest else self._biases(*[weight_x.new_zeros(weight_x.shape[0])] * 2)
+        return [by_name[name] for name in (*compiled.project.fixed, *compiled.advance.fixed)]
+
+    def _biases(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        """Our cell's biases from torch's ``bias_ih`` and ``bias_hh``, which are only ever added."""
+        return {"bias": first + second}
+
+    def _start(self, input: Any, hx: Any) -> list[Tensor] | None:
+        """The leaves of the initial state, (layers · directions) B H; None for what torch does or refuses."""
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else input
+        if not _plain([x, *self._flat_weights]) or x.shape[-1] != self.input_size:
+            return None
+        shapes = _shapes(
+            self.mode, self.input_size, self.hidden_size, self.num_layers, 2 if self.bidirectional else 1,
+            self.bias, self.proj_size,
+        )  # fmt: skip
+        if [weight.shape for weight in cast(list[Tensor], self._flat_weights)] != shapes:
+            return None
+        if x.dim() not in ((2,) if packed else (2, 3)):
+            return None
+        single = x.dim() == 2 and not packed
+        batch = (
+            1 if single else int(input.batch_sizes[0]) if packed else x.shape[0 if self.batch_first else 1]
+        )
+        count = self.num_layers * (2 if self.bidirectional else 1)
+        sizes = [(count, batch, size) for size in self._widths()]
+        if hx is None:
+            return [x.new_zeros(1, batch, size).expand(count, -1, -1) for size in self._widths()]
+        leaves = self._leaves(hx)
+        if leaves is None or not _plain([x, *leaves]):
+            return None
+        if single:
+            leaves = [leaf.unsqueeze(1) if leaf.dim() == 2 else leaf.new_empty(0) for leaf in leaves]
+        return leaves if [leaf.shape for leaf in leaves] == sizes else None
+
+    def _widths(self) -> list[int]:
+        """The features of each leaf of the state."""
+        return [self.hidden_size]
+
+    def _leaves(self, hx: Any) -> list[Tensor] | None:
+        """The leaves of a state as it is given; None if it has another form."""
+        return [hx] if isinstance(hx, Tensor) else None
+
+    def _hidden(self, leaves: list[Tensor]) -> Any:
+        """The leaves of a state as it is returned."""
+        return leaves[0]
+
+    def _compiled(self) -> list[Compiled]:
+        """What the first layer, and all those above it, are made into; nothing if they cannot be."""
+        above = (self.proj_size or self.hidden_size) * (2 if self.bidirectional else 1)
+        found = []
+        for x in (self.input_size, above)[: self.num_layers]:
+            compiled = _compile(self.mode, x, self.hidden_size, self.proj_size)
+            if compiled is None:
+                return []
+            found.append(compiled)
+        return found
+
+
+class LSTM(_Scanning, nn.LSTM):
+    """``torch.nn.LSTM`` on fused scans: see :mod:`elman.drop_in`. Equations: :class:`elman.cells.LSTM`.
+
+    With ``proj_size`` those of :class:`elman.cells.ProjectedLSTM`.
+
+    >>> lstm = LSTM(3, 4)
+    >>> theirs = nn.LSTM(3, 4)
+    >>> theirs.load_state_dict(lstm.state_dict())
+    <All keys matched successfully>
+    >>> x = torch.randn(5, 2, 3)
+    >>> bool(torch.allclose(lstm(x)[0], theirs(x)[0], atol=1e-6))
+    True
+    """
+
+    def _widths(self) -> list[int]:
+        return [self.proj_size or self.hidden_size, self.hidden_size]
+
+    def _leaves(self, hx: Any) -> list[Tensor] | None:
+        pair = isinstance(hx, (tuple, list)) and len(hx) == 2
+        return list(hx) if pair and all(isinstance(leaf, Tensor) for leaf in hx) else None
+
+    def _hidden(self, leaves: list[Tensor]) -> Any:
+        return tuple(leaves)
+
+
+class GRU(_Scanning, nn.GRU):
+    """``torch.nn.GRU`` on fused scans: see :mod:`elman.drop_in`. Equations: :class:`elman.cells.GRU`.
+
+    >>> h = GRU(3, 4)(torch.randn(5, 2, 3))[1]
+    >>> tuple(h.shape)
+    (1, 2, 4)
+    """
+
+    def _biases(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
+        gates, candidate = second.split([2 * self.hidden_size, self.hidden_size])
+        return {"bias": first + torch.cat([gates, torch.zeros_like(candidate)]), "bias_h": candidate}
+
+
+class RNN(_Scanning, nn.RNN):
+    """``torch.nn.RNN`` on fused scans: see :mod:`elman.drop_in`. Equations: :class:`elman.cells.Elman`.
+
+    >>> RNN(3, 4, nonlinearity="relu")(torch.randn(5, 2, 3))[0].min() >= 0
+    tensor(True)
+    """
+
+
+@cache
+def _compile(mode: str, input_size: int, hidden_size: int, projection_size: int) -> Compiled | None:
+    """The cell of these equations and sizes, ready for the executor: once for all modules that have them."""
+    # Its own weights are drawn and thrown away: that must neither be seen nor depend on who asks.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.inference_mode(False):
+        if mode == "LSTM" and projection_size > 0:
+            cell: cells.Cell = cells.ProjectedLSTM(input_size, hidden_size, projection_size)
+        elif mode == "LSTM":
+            cell = cells.LSTM(input_size, hidden_size)
+        elif mode == "GRU":
+            cell = cells.GRU(input_size, hidden_size)
+        else:
+            cell = cells.Elman(input_size, hidden_size, mode.removeprefix("RNN_").lower())
+        compiled = choose.compile_cell(cell.float())
+    return compiled if isinstance(compiled, Compiled) else None
+
+
+@cache
+def _shapes(
+    mode: str,
+    input_size: int,
+    hidden_size: int,
+    layers: int,
+    directions: int,
+    bias: bool,
+    projection_size: int,
+) -> list[tuple[int, ...]]:
+    """The shapes of a module's parameters, in order. Whatever else stands in their place torch refuses."""
+    output_size = projection_size or hidden_size
+    rows = {"LSTM": 4, "GRU": 3}.get(mode, 1) * hidden_size
+    shapes: list[tuple[int, ...]] = []
+    for layer in range(layers):
+        x = input_size if layer == 0 else directions * output_size
+        one = [(rows, x), (rows, output_size), *([(rows,)] * 2 if bias else [])]
+        shapes += [*one, *([(projection_size, hidden_size)] if projection_size else [])] * directions
+    return shapes
+
+
+def _plain(tensors: Iterable[Any]) -> bool:
+    """Whether these are tensors as the executor takes them, to be computed with here and now."""
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return False
+    first, *rest = tensors
+    return (
+        all(type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided for t in (first, *rest))
+        and first.device.type == "cpu"
+        and first.dtype in PRECISIONS
+        and first.numel() > 0
+        and all(t.device == first.device and t.dtype == first.dtype for t in rest)
+    )
