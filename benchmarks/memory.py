@@ -1,0 +1,82 @@
+"""The most memory that training a layer takes, each in a process of its own.
+
+``python -m benchmarks.memory "torch.nn.LSTM" 200x32x512`` prints megabytes.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks import scans
+from benchmarks.rows import Goal, Row, compare
+from benchmarks.scans import TRAINING_X, Shape, given
+from benchmarks.timing import Timing
+from elman.cells import CELLS
+from elman.layers.torch_weights import to_torch
+
+SHAPE = Shape(400, 32, 512)
+ALL, THEIRS = "Elman", "torch.nn.LSTM"
+STEPS, PROCESSES = 3, 3
+
+
+def memory(threads: int, quick: bool) -> Iterator[Row]:
+    shape, processes = (Shape(20, 4, 32), 1) if quick else (SHAPE, PROCESSES)
+    found: dict[str, list[float]] = {name: [] for name in (ALL, THEIRS)}
+    for _ in range(processes):
+        for who, megabytes in found.items():
+            megabytes.append(_measured(who, shape, threads))
+    times = {who: _spread(sorted(megabytes)) for who, megabytes in found.items()}
+    for who, goal in ((ALL, 1.0),):
+        yield compare(
+            "Peak memory of training",
+            "LSTM",
+            shape,
+            TRAINING_X,
+            times,
+            who,
+            THEIRS,
+            Goal(most=goal),
+            unit="MB",
+        )
+
+
+def _measured(who: str, shape: Shape, threads: int) -> float:
+    command = [sys.executable, "-m", "benchmarks.memory", who, str(shape), str(threads)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _spread(values: list[float]) -> Timing:
+    return Timing(values[len(values) // 2], values[0], values[-1], len(values))
+
+
+def peak(who: str, shape: Shape) -> float:
+    """Megabytes above what the process held with model and input, at the worst moment of a few steps."""
+    cell = CELLS["lstm"](shape.size, shape.size)
+    data = given(shape)
+    if who == THEIRS:
+        run = scans.theirs(to_torch(cell), data, TRAINING_X)
+    else:
+        run = scans.ours(cell, data, TRAINING_X)
+    small = given(Shape(2, 2, shape.size))  # once through all code, so that only the tensors count
+    scans.ours(cell, small, TRAINING_X)()
+    before = _status("VmRSS")
+    for _ in range(STEPS):
+        run()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(key: str) -> int:
+    """Kilobytes that the kernel counts of this process: held now (VmRSS), or at most so far (VmHWM)."""
+    told = re.search(rf"^{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    if told is None:
+        raise RuntimeError(f"this system does not tell {key} of a process")
+    return int(told[1])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
+    print(peak(sys.argv[1], Shape.parse(sys.argv[2])))
