@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elman.cells import GRU, LSTM, Cell, CoupledLSTM, GRUResetBefore, PeepholeLSTM, ProjectedLSTM
+from elman.cells import GRU, LSTM, Cell, CoupledLSTM, Elman, GRUResetBefore, PeepholeLSTM, ProjectedLSTM
 from elman.cells.cell import HiddenState, MemoryState
+from elman.layers.bidirectional import Bidirectional, BidirectionalState
 
 T, B, X, H = 5, 3, 2, 4
 Evaluate = Callable[[Any, dict[str, Any]], Sequence[Any]]
@@ -24,9 +25,6 @@ def by_runtime(model: Any, given: dict[str, Any]) -> Sequence[Any]:
     return onnxruntime.InferenceSession(model.SerializeToString()).run(None, given)
 
 
-everyone = pytest.mark.parametrize("evaluate", [by_reference, by_runtime])
-
-
 def rows(packed: Tensor, names: str, order: str) -> Tensor:
     """The blocks of ``packed``, named by ``names``, in another order."""
     blocks = dict(zip(names.split(), packed.chunk(len(names.split())), strict=True))
@@ -34,9 +32,9 @@ def rows(packed: Tensor, names: str, order: str) -> Tensor:
 
 
 def outcome(
-    evaluate: Evaluate, node: str, given: dict[str, Tensor], inputs: Sequence[str], **attributes: int
+    evaluate: Evaluate, node: str, given: dict[str, Tensor], inputs: Sequence[str], **attributes: int | str
 ) -> list[Tensor]:
-    """What a model of one ONNX node says: all outputs and the last states, less the axis of directions."""
+    """What a model of one ONNX node says: all outputs (T, directions, B, H) and the last states."""
     onnx = pytest.importorskip("onnx")
     outputs = ["Y", "Y_h", "Y_c"] if node == "LSTM" else ["Y", "Y_h"]
     float32, int32 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
@@ -58,8 +56,7 @@ def outcome(
     model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
     onnx.checker.check_model(model)
     said = evaluate(model, {name: value.detach().numpy() for name, value in given.items()})
-    all_of_them, *last = [torch.from_numpy(value) for value in said]
-    return [all_of_them[:, 0], *(value[0] for value in last)]
+    return [torch.from_numpy(value) for value in said]
 
 
 def drawn(cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,42 +66,74 @@ def drawn(cell: Cell) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(T, B, X), torch.randn(B, cell.output_size) * 0.7, torch.randn(B, H) * 0.7
 
 
-def agree(cell: Cell, x: Tensor, state: Any, theirs: Sequence[Tensor], lengths: Tensor | None = None) -> None:
-    outputs, last = cell.scan(x, state, lengths)
-    assert len(theirs) == 1 + len(last)
-    for our, their in zip((outputs, *last), theirs, strict=True):
+def agree(ours: tuple[Tensor, Any], theirs: Sequence[Tensor]) -> None:
+    """``ours``: what a scan of one cell, or of two in both directions, returned."""
+    outputs, last = ours
+    states = last if isinstance(last, BidirectionalState) else (last,)
+    leaves = [torch.stack(leaf) for leaf in zip(*states, strict=True)]
+    directions = torch.stack(outputs.chunk(len(states), dim=-1), dim=1)
+    assert len(theirs) == 1 + len(leaves)
+    for our, their in zip((directions, *leaves), theirs, strict=True):
         torch.testing.assert_close(our.detach(), their, rtol=1e-5, atol=1e-6)
 
 
-def lstm_inputs(cell: Cell, x: Tensor, h: Tensor, c: Tensor) -> dict[str, Tensor]:
+#: The ONNX node of a cell, the order of its gates there, and its attributes.
+NODES: dict[type[Cell], tuple[str, str, dict[str, int]]] = {
+    Elman: ("RNN", "h", {}),
+    LSTM: ("LSTM", "i o f g", {}),
+    PeepholeLSTM: ("LSTM", "i o f g", {}),
+    GRU: ("GRU", "z r n", {"linear_before_reset": 1}),
+    GRUResetBefore: ("GRU", "z r n", {"linear_before_reset": 0}),
+}
+
+
+def weights(cell: Any) -> dict[str, Tensor]:
+    """A cell's tensors as ONNX names and orders them, with the axis of directions."""
+    order = NODES[type(cell)][1]
     weight_x, weight_h, bias = (
-        rows(packed, cell.GATES, "i o f g") for packed in (cell.weight_x, cell.weight_h, cell.bias)
+        rows(packed, cell.GATES, order) for packed in (cell.weight_x, cell.weight_h, cell.bias)
     )
-    bias = torch.cat([bias, torch.zeros_like(bias)])
-    return {"X": x, "W": weight_x[None], "R": weight_h[None], "B": bias[None], "h": h[None], "c": c[None]}
-
-
-@everyone
-@pytest.mark.parametrize("kind", [LSTM, PeepholeLSTM])
-def test_lstm_with_and_without_peepholes(kind: type[LSTM | PeepholeLSTM], evaluate: Evaluate) -> None:
-    cell = kind(X, H)
-    x, h, c = drawn(cell)
-    given = lstm_inputs(cell, x, h, c)
-    inputs = ["X", "W", "R", "B", "", "h", "c"]
+    second = torch.zeros_like(bias)
+    if isinstance(cell, GRU):
+        second = torch.cat([second[: 2 * H], cell.bias_h])
+    given = {"W": weight_x[None], "R": weight_h[None], "B": torch.cat([bias, second])[None]}
     if isinstance(cell, PeepholeLSTM):
         given["P"] = rows(cell.weight_c, "i f o", "i o f")[None]
-        inputs.append("P")
-    agree(cell, x, MemoryState(h, c), outcome(evaluate, "LSTM", given, inputs))
+    return given
 
 
-def test_peepholes_over_sequences_of_many_lengths() -> None:
-    cell = PeepholeLSTM(X, H)
-    x, h, c = drawn(cell)
-    given = lstm_inputs(cell, x, h, c)
-    given["P"] = rows(cell.weight_c, "i f o", "i o f")[None]
-    given["lengths"] = torch.tensor([2, T, 1], dtype=torch.int32)
-    theirs = outcome(by_runtime, "LSTM", given, ["X", "W", "R", "B", "lengths", "h", "c", "P"])
-    agree(cell, x, MemoryState(h, c), theirs, given["lengths"].long())
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize(
+    ("evaluate", "lengths"),
+    [(by_reference, None), (by_runtime, None), (by_runtime, [2, T, 1])],  # the reference reads no lengths
+    ids=["reference", "runtime", "runtime with lengths"],
+)
+@pytest.mark.parametrize("kind", NODES)
+def test_every_direction(
+    kind: type[Cell], evaluate: Evaluate, lengths: list[int] | None, direction: str
+) -> None:
+    node, _, attributes = NODES[kind]
+    both = [kind(X, H), kind(X, H)] if direction == "bidirectional" else [kind(X, H)]
+    x = drawn(both[0])[0]
+    starts = [drawn(cell)[1:] for cell in both]
+    parts = [weights(cell) for cell in both]
+    given = {"X": x} | {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    leaves = ["h", "c"] if node == "LSTM" else ["h"]
+    given |= {name: torch.stack([start[k] for start in starts]) for k, name in enumerate(leaves)}
+    if lengths is not None:
+        given["lengths"] = torch.tensor(lengths, dtype=torch.int32)
+    inputs = ["X", "W", "R", "B", "" if lengths is None else "lengths", *leaves]
+    theirs = outcome(
+        evaluate, node, given, [*inputs, "P"] if "P" in given else inputs, direction=direction, **attributes
+    )
+
+    states = [MemoryState(*start) if node == "LSTM" else HiddenState(start[0]) for start in starts]
+    ends = None if lengths is None else torch.tensor(lengths)
+    if direction == "bidirectional":
+        agree(Bidirectional(*both).scan(x, BidirectionalState(*states), ends), theirs)
+    else:
+        scan = both[0].scan if direction == "forward" else both[0].scan_reversed
+        agree(scan(x, states[0], ends), theirs)
 
 
 def test_coupled_gates_are_onnxruntimes_negated() -> None:
@@ -122,26 +151,7 @@ def test_coupled_gates_are_onnxruntimes_negated() -> None:
     given["B"] = torch.cat([given["B"], torch.zeros_like(given["B"])], dim=1)
     given |= {"X": x, "h": h[None], "c": c[None]}
     theirs = outcome(by_runtime, "LSTM", given, ["X", "W", "R", "B", "", "h", "c"], input_forget=1)
-    agree(cell, x, MemoryState(h, c), theirs)
-
-
-@everyone
-@pytest.mark.parametrize("kind", [GRU, GRUResetBefore])
-def test_gru_with_both_resets(kind: type[GRU | GRUResetBefore], evaluate: Evaluate) -> None:
-    cell = kind(X, H)
-    x, h, _ = drawn(cell)
-    weight_x, weight_h, bias = (
-        rows(packed, cell.GATES, "z r n") for packed in (cell.weight_x, cell.weight_h, cell.bias)
-    )
-    second = torch.zeros_like(bias)
-    if isinstance(cell, GRU):
-        second = torch.cat([second[: 2 * H], cell.bias_h])
-    given = {"X": x, "W": weight_x[None], "R": weight_h[None], "B": torch.cat([bias, second])[None]}
-    given["h"] = h[None]
-    theirs = outcome(
-        evaluate, "GRU", given, ["X", "W", "R", "B", "", "h"], linear_before_reset=int(isinstance(cell, GRU))
-    )
-    agree(cell, x, HiddenState(h), theirs)
+    agree(cell.scan(x, MemoryState(h, c)), theirs)
 
 
 def test_a_projected_lstm_is_torchs_with_its_gradients() -> None:
