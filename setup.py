@@ -17,8 +17,8 @@ NATIVE = Path("elman/fused/native")
 FLAGS = (
     "-shared -fPIC -pthread -std=c++17 -O3 -fvisibility=hidden "
     "-ffp-contract=fast -fno-math-errno -fno-trapping-math "
-    # Vectors are written out in the sources. The compiler's own read arrays of pointers two at a time that were
-    # just written one by one, and wait for every store before them.
+    # Vectors are written out in the sources. The compiler's own read arrays of pointers two at a time that
+    # were just written one by one, and wait for every store before them.
     "-fno-tree-vectorize -fno-tree-slp-vectorize"
 )
 X86 = {

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, fx
-
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman.fused import library, native, passes
