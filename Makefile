@@ -5,7 +5,9 @@ BIN    := $(VENV)/bin
 # One process per core, each on one thread: threads that wait for each other beside other work wait for long.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: setup demo test test-fast check format clean
+BY_EITHER_WAY := tests/cells tests/fused tests/laws tests/layers tests/models tests/worked tests/training tests/cli elman
+
+.PHONY: setup demo test test-fast test-definition check format clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +27,10 @@ test: setup
 
 test-fast: setup
 	$(PYTEST) -m 'not slow'
+
+# The tests of cells and of what is built on them, as where no compiler was: by the definition.
+test-definition: setup
+	ELMAN_WITHOUT_EXECUTOR=1 $(PYTEST) -m 'not slow' $(BY_EITHER_WAY)
 
 check: setup
 	$(BIN)/ruff check .

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from elman.fused import library
+
+if os.environ.get("ELMAN_WITHOUT_EXECUTOR"):  # as where no compiler was: `make test-definition`
+    library.FOLDER = Path(os.devnull)
+
 
 @pytest.fixture(autouse=True)
 def _one_thread_and_a_known_seed() -> None:

@@ -28,6 +28,7 @@ VERBS = {
     "generate": "text drawn from a trained model",
     "recipes": "the published results that can be repeated, with ours",
     "reproduce": "trains and evaluates a recipe and records the result",
+    "kernels": "what cells run by on this machine, and why not faster",
     "corpora": "lists, fetches and verifies the texts that are known by name",
 }
 

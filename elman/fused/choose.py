@@ -42,6 +42,14 @@ def objections(cell: Any) -> list[str]:
     return [] if isinstance(compiled, Compiled) else [compiled]
 
 
+def way(cell: Any) -> str:
+    """What a scan on this machine's CPU runs by: "executor", "torch's lstm" (a kernel), "definition"."""
+    if isinstance(compile_cell(cell), Compiled):
+        return "executor"
+    kernel = torch_kernels.kernel(cell)
+    return "definition" if kernel is None else f"torch's {kernel}"
+
+
 def compile_cell(cell: Any) -> Compiled | str:
     """The cell made ready for the executor, or what speaks against it. Done once for each of its settings."""
     if (missing := library.objection()) is not None:

@@ -43,9 +43,17 @@ class Library:
                 raise OSError(
                     f"{path.name} was built from other sources: {structure.__name__} has another size"
                 )
-        functions = _openmp()
-        if functions is not None:
+        #: The file of the OpenMP whose threads it runs on; None: it starts threads of its own.
+        self.openmp: Path | None = None
+        found = _openmp()
+        if found is not None:
+            self.openmp, functions = found
             self._library.elman_use_openmp(*functions)
+
+    @property
+    def level(self) -> str:
+        """One of ``LEVELS``: for which instructions it was compiled."""
+        return self.path.name.split(".")[1]
 
     def scratch_bytes(self, run: abi.Run, products: torch.dtype) -> int:
         return int(self._scratch[products](ctypes.byref(run)))
@@ -88,13 +96,13 @@ def _machine_level() -> int:
     return 0
 
 
-def _openmp() -> tuple[ctypes.c_void_p, ...] | None:
-    """The addresses of the functions that open a team in the OpenMP that PyTorch itself runs on."""
+def _openmp() -> tuple[Path, tuple[ctypes.c_void_p, ...]] | None:
+    """The OpenMP that PyTorch itself runs on, and the addresses of its functions that open a team."""
     for path in _openmp_files():
         library = ctypes.CDLL(str(path))
         names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
         if all(hasattr(library, name) for name in names):
-            return tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in names)
+            return path, tuple(ctypes.cast(getattr(library, name), ctypes.c_void_p) for name in names)
     return None
 
 

@@ -34,6 +34,7 @@ def test_without_words_the_verbs_are_listed(elman: Callable[..., Said]) -> None:
         "generate",
         "recipes",
         "reproduce",
+        "kernels",
         "corpora",
     ]
     assert elman("--version").out == "elman 0.1.0\n"
