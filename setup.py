@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 NATIVE = Path("elman/fused/native")
@@ -30,12 +31,12 @@ X86 = {
 
 
 class BuildExecutor(build_ext):
-    """Runs the compiler once per level, all at a time; what fails is said in one line and left out."""
+    """Runs the compiler once per level, all at a time. What fails is said in one line, and is no error."""
 
     def build_extensions(self) -> None:
         compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")), None)
-        if compiler is None:
-            print("elman: no C++ compiler found; cells run by their definition, which is slower")
+        if compiler is None or shutil.which(compiler.split()[0]) is None:
+            self._say(f"there is no C++ compiler{f' {compiler}' if compiler else ''}")
             return
         running = {}
         for level, flags in levels().items():
@@ -45,10 +46,18 @@ class BuildExecutor(build_ext):
             running[level] = subprocess.Popen(
                 [*command, "-o", str(target)], stderr=subprocess.PIPE, text=True
             )
+        failed = {}
         for level, process in running.items():
             said = (process.communicate()[1] or "").strip()
             if process.returncode:
-                print(f"elman: {compiler} could not build the executor {level}: {said.splitlines()[:1]}")
+                failed[level] = next((line for line in said.splitlines() if "error" in line), said[:200])
+        if failed:
+            self._say(f"{compiler} failed for {', '.join(failed)} ({next(iter(failed.values()))})")
+
+    def _say(self, why: str) -> None:
+        there = sorted(path.name for path in self._folder().glob("executor.*.so"))
+        what = f"only {', '.join(there)} will be there" if there else "cells run by their definition, slower"
+        print(f"elman: {why}; {what}")
 
     def copy_extensions_to_source(self) -> None:
         for path in self._folder().glob("executor.*.so"):
@@ -62,6 +71,13 @@ class BuildExecutor(build_ext):
 
     def _folder(self) -> Path:
         return Path(self.build_lib) / NATIVE
+
+
+class Wheel(bdist_wheel):
+    """The executor is C alone, whatever the Python: one wheel for each platform."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        return "py3", "none", super().get_tag()[2]
 
 
 def levels() -> dict[str, str]:
@@ -79,5 +95,5 @@ setup(
             optional=True,
         )
     ],
-    cmdclass={"build_ext": BuildExecutor},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": BuildExecutor},
 )

@@ -47,7 +47,7 @@ def test_a_stored_cell_is_the_cell(name: str) -> None:
     mine, theirs = results(again), results(cell)
     assert [name for name, _ in mine] == [name for name, _ in theirs]
     exact = library.objection() is None
-    for (_, a), (other, b) in zip(mine, theirs, strict=True):  # without it, a step's sums are ordered otherwise
+    for (_, a), (other, b) in zip(mine, theirs, strict=True):  # without: sums in another order
         assert torch.equal(a, b) if exact else (a - b).norm() <= 1e-3 * (b.norm() + 1e-3), other
 
 
