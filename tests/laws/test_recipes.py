@@ -57,11 +57,12 @@ def test_the_model_can_be_made_and_has_the_parameters_of_its_equations(name: str
     hidden = options.hidden_size
     embedding = vocabulary if options.one_hot else options.embedding_size or hidden
     inputs = [embedding] + [hidden] * (options.layers - 1)
-    cells = sum(4 * hidden * (size + hidden) + 4 * hidden for size in inputs)
+    assert options.cell in ("lstm", "mogrifier")
+    rounds = options.rounds or 0  # each gates x by h or h by x, through a matrix of their sizes
+    cells = sum(4 * hidden * (size + hidden) + 4 * hidden + rounds * size * hidden for size in inputs)
     looked_up = 0 if options.one_hot else vocabulary * embedding
     read_out = vocabulary if options.tied else vocabulary * hidden + vocabulary
     model = RecurrentLanguageModel(vocabulary, options)
-    assert options.cell == "lstm"
     assert model.parameter_count == looked_up + cells + read_out
 
 
