@@ -1,5 +1,6 @@
 """Which way a scan runs: by the compiled executor, by a kernel of torch's own, or by the definition."""
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
-from elman.fused import definition, library, torch_kernels
+from elman.fused import bfloat16, definition, library, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.operations import Objection
@@ -22,18 +23,43 @@ TOLERANCE = 1e-4
 
 
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
-    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors."""
+    """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors.
+
+    With products in bfloat16 where :mod:`elman.fused.bfloat16` says so.
+    """
     leaves = dict(states.leaves(state))
-    if _plain(x, leaves.values()):
-        compiled = compile_cell(cell)
-        if isinstance(compiled, Compiled):
-            fixed = compiled.prepare(cell)
-            if _fits(compiled, x, leaves, fixed):
-                y, last = fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse)
-                return y, states.replace(state, dict(zip(leaves, last, strict=True)))
-    if _transformed():
-        return definition.scan(cell, x, state, lengths, reverse=reverse)
-    return torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
+    returned = bfloat16.result(x, (*leaves.values(), *cell.parameters()))
+    if returned is None:
+        found = _by_executor(cell, x, leaves, lengths, reverse)
+    else:
+        with bfloat16.as_written():
+            wide = {name: leaf.float() for name, leaf in leaves.items()}
+            found = _by_executor(cell, x.float(), wide, lengths, reverse, half=True)
+    if found is not None:
+        y, last = found[0], states.replace(state, dict(zip(leaves, found[1], strict=True)))
+    elif _transformed():
+        y, last = definition.scan(cell, x, state, lengths, reverse=reverse)
+    else:
+        y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
+    return (
+        (y, last) if returned is None else (y.to(returned), states.transform(lambda t: t.to(returned), last))
+    )
+
+
+def _by_executor(
+    cell: Any, x: TBX, leaves: dict[str, Tensor], lengths: B | None, reverse: bool, half: bool = False
+) -> tuple[TBH, tuple[Tensor, ...]] | None:
+    """Outputs and last state, leaf by leaf; None where the executor cannot run it."""
+    if not _plain(x, leaves.values()):
+        return None
+    compiled = compile_cell(cell)
+    if not isinstance(compiled, Compiled):
+        return None
+    fixed = compiled.prepare(cell)
+    if not _fits(compiled, x, leaves, fixed):
+        return None
+    compiled = compiled.halved if half else compiled
+    return fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse)
 
 
 def objections(cell: Any) -> list[str]:
@@ -66,11 +92,12 @@ def _compiled(cell: Any) -> Compiled | str:
     chosen = library.load()
     if chosen is None:
         return "no compiled executor was found"
-    try:
-        compiled = Compiled(cell, chosen)
-    except Objection as objection:
-        return str(objection)
-    return _mismatch(cell, compiled) or compiled
+    with bfloat16.as_written():
+        try:
+            compiled = Compiled(cell, chosen)
+        except Objection as objection:
+            return str(objection)
+        return _mismatch(cell, compiled) or compiled
 
 
 def _mismatch(cell: Any, compiled: Compiled) -> str | None:
@@ -79,6 +106,8 @@ def _mismatch(cell: Any, compiled: Compiled) -> str | None:
     like = next(cell.parameters(), torch.zeros(())).detach()
     if like.device.type != "cpu":
         return None  # compared when it comes to the CPU
+    if like.dtype == torch.bfloat16:  # the comparison is one of equations, not of roundings
+        cell, like = copy.deepcopy(cell).float(), like.float()
 
     def drawn(shape: Iterable[int]) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like.dtype)
@@ -106,7 +135,7 @@ def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:
             t.device.type == "cpu" and t.dtype == x.dtype and t.layout == torch.strided for t in (x, *leaves)
         )
         and x.dtype in library.PRECISIONS
-        and not torch.is_autocast_enabled("cpu")
+        and (x.dtype == torch.float64 or not torch.is_autocast_enabled("cpu"))  # it leaves float64 alone
         and not _transformed()
     )
 

@@ -1,6 +1,6 @@
 """Scans by torch's own recurrent kernels, for the cells whose equations they are.
 
-Temporary: for what the compiled executor does not do yet (a GPU, autocast, a machine without a compiler).
+Temporary: for a GPU, until it has kernels of ours, and for a machine without a compiler.
 A cell says ``TORCH_KERNEL = "lstm" | "gru" | "rnn"`` in its own class body when its equations are exactly
 that kernel's. A subclass may change them, so it does not inherit the claim.
 """

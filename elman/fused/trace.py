@@ -36,8 +36,13 @@ class Traced:
     state_names: tuple[str, ...]
 
     def prepare(self, cell: nn.Module) -> dict[str, Tensor]:
-        """The vectors and matrices of the Program, from the cell's parameters as they are now."""
-        return dict(zip(self.names, self.invariants(_named_tensors(cell)), strict=True))
+        """The vectors and matrices of the Program, from the cell's parameters as they are now.
+
+        Those of bfloat16 become float32, in which everything but products is computed.
+        """
+        tensors = _named_tensors(cell)
+        wide = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
+        return dict(zip(self.names, self.invariants(wide), strict=True))
 
 
 def trace(cell: nn.Module, projected_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:

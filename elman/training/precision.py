@@ -8,7 +8,9 @@ import torch
 from elman.errors import OptionError
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
-"""The type of the weights in each precision; bfloat16 keeps float32 weights and multiplies in bfloat16."""
+"""The type of the weights in each precision; bfloat16 keeps float32 weights and multiplies in bfloat16.
+
+Validation runs in the type of the weights: no products are rounded there."""
 
 
 class Precision(NamedTuple):

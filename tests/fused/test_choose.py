@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from elman.axes import BG, BH, TBG, TBX
-from elman.cells import CELLS, GRU, Elman, GRUResetBefore
+from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState
 from elman.cells.coupled import CoupledLSTM
 from elman.fused import choose, definition, library
@@ -107,6 +107,36 @@ def test_what_the_projection_gave_outlives_the_steps_where_its_gradient_reads_it
 
 
 @compiled_here
+def test_products_in_bfloat16_run_by_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definition, "scan", refuse)
+    monkeypatch.setattr(choose, "_mismatch", lambda *_: None)
+    cell, x = GRUResetBefore(2, 3), torch.randn(5, 4, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cell.scan(x)
+    cell.bfloat16().scan(x.bfloat16())
+
+
+@compiled_here
+def test_an_objection_is_found_in_bfloat16_too() -> None:
+    (objection,) = choose.objections(Counting(2, 3).bfloat16())
+    assert objection == "its equations depend on values in a way that tracing does not see"
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # and tracing under autocast sees no conversions
+        assert choose.objections(Elman(2, 3)) == []
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["here", "without a compiler"])
+def test_under_autocast_float32_is_returned_whatever_runs(
+    missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setattr(library, "objection", lambda: "no compiler was there")
+    for cell in (LSTM(2, 3), GRUResetBefore(2, 3)):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs, state = cell.scan(torch.randn(5, 4, 2))
+        assert {outputs.dtype, *(leaf.dtype for leaf in state)} == {torch.float32}
+
+
+@compiled_here
 def test_another_setting_is_another_program() -> None:
     cell, x = Elman(2, 3), torch.randn(5, 4, 2)
     first, _ = cell.scan(x)
@@ -121,9 +151,9 @@ def test_another_setting_is_another_program() -> None:
     [
         lambda cell, x: (cell, x[:0]),
         lambda cell, x: (cell, x[:, :0]),
-        lambda cell, x: (cell.to(torch.bfloat16), x.to(torch.bfloat16)),
+        lambda cell, x: (cell.to(torch.float16), x.to(torch.float16)),
     ],
-    ids=["no steps", "no rows", "bfloat16"],
+    ids=["no steps", "no rows", "float16"],
 )
 def test_what_the_executor_does_not_take_runs_by_the_definition(change: Any) -> None:
     cell, x = change(CoupledLSTM(2, 3), torch.randn(5, 4, 2))
@@ -139,17 +169,15 @@ def test_a_state_of_another_size_is_refused_as_by_the_definition() -> None:
         cell.scan(torch.randn(5, 4, 2), HiddenState(torch.zeros(4, 2)))
 
 
-def test_under_autocast_and_transformations_the_definition_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_under_transformations_the_definition_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     cell, x = GRUResetBefore(2, 3), torch.randn(5, 4, 2)
     cell.scan(x)
     ran: list[str] = []
     loop = definition.scan
     monkeypatch.setattr(definition, "scan", lambda *given, **rest: ran.append("loop") or loop(*given, **rest))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        cell.scan(x)
     torch.func.jvp(lambda x: cell.scan(x)[0], (x,), (torch.ones_like(x),))
     torch.vmap(lambda x: cell.scan(x)[0])(torch.stack([x, x]))
-    assert ran == ["loop"] * 3
+    assert ran == ["loop"] * 2
 
 
 def test_without_a_compiled_executor_the_definition_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,20 @@ def test_bfloat16_products_learn_with_float32_weights(tmp_path: Path) -> None:
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
+def test_bfloat16_products_learn_as_much_as_float32(tmp_path: Path) -> None:
+    text = np.tile(trainee.TEXT[:20], 20)
+    options = TrainingOptions(epochs=6, batch=4, steps=10, optimizer="adam", learning_rate=0.03, clip_norm=1)
+    best = {}
+    for precision in ("float32", "bfloat16"):
+        model = trainee.new_model(replace(trainee.MODEL, dropout_between=0.0, dropout_output=0.0))
+        folder = trainee.new_folder(tmp_path / precision)
+        outcome = loop.train(model, text, text[:60], 7, options, folder, precision=precision)
+        best[precision] = outcome.best_nats_per_token
+    assert best["float32"] < 0.8 * np.log(11)
+    assert best["bfloat16"] != best["float32"]
+    assert abs(best["bfloat16"] - best["float32"]) < 0.03 * best["float32"]
+
+
 def test_a_training_leaves_torchs_own_random_numbers_alone(tmp_path: Path) -> None:
     model, folder = trainee.new_model(), trainee.new_folder(tmp_path / "run")
     torch.manual_seed(99)
