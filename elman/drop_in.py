@@ -36,6 +36,9 @@ from elman.fused.scan import scan
 
 PRECISIONS = (torch.float32, torch.float64)
 
+#: For each layer and direction the leaves of its state.
+_Leaves = list[tuple[BH, ...]]
+
 
 class _Sequences(NamedTuple):
     """What a module was given, as sequences T B X: all of one length, or each of its own, longest first."""
@@ -71,27 +74,24 @@ class _Scanning(nn.RNNBase):
         y, last = self._scan(_Sequences(x), start, compiled)
         return y.transpose(0, 1) if self.batch_first else y, self._hidden(last)
 
-    def _packed(self, input: PackedSequence, start: list[Tensor], compiled: list[Compiled]) -> Any:
+    def _packed(self, input: PackedSequence, start: _Leaves, compiled: list[Compiled]) -> Any:
         data, sizes, order, back = input
         if int(sizes[0]) == int(sizes[-1]):
             given = _Sequences(data.reshape(len(sizes), -1, data.shape[1]))
         else:
             given = _Sequences(*pad_packed_sequence(PackedSequence(data, sizes)))
         if order is not None:
-            start = [leaf.index_select(1, order) for leaf in start]
+            start = [tuple(leaf.index_select(0, order) for leaf in leaves) for leaves in start]
         y, last = self._scan(given, start, compiled)
         if back is not None:
             last = [leaf.index_select(1, back) for leaf in last]
         rows = y.flatten(0, 1) if given.lengths is None else pack_padded_sequence(y, given.lengths).data
         return PackedSequence(rows, sizes, order, back), self._hidden(last)
 
-    def _scan(
-        self, given: _Sequences, start: list[Tensor], compiled: list[Compiled]
-    ) -> tuple[TBH, list[Tensor]]:
+    def _scan(self, given: _Sequences, start: _Leaves, compiled: list[Compiled]) -> tuple[TBH, list[Tensor]]:
         """All layers: outputs (T B H) and the leaves of the last states, each (layers · directions) B H."""
         directions = 2 if self.bidirectional else 1
-        states = list(zip(*(leaf.unbind(0) for leaf in start), strict=True))
-        ends: list[tuple[BH, ...]] = []
+        ends: _Leaves = []
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
                 given = given.drop(self.dropout)
@@ -99,12 +99,14 @@ class _Scanning(nn.RNNBase):
             for reverse in range(directions):
                 k = layer * directions + reverse
                 y, last = scan(
-                    compiled[min(layer, 1)], given.x, states[k], self._fixed(k, compiled[min(layer, 1)]),
+                    compiled[min(layer, 1)], given.x, start[k], self._fixed(k, compiled[min(layer, 1)]),
                     given.lengths, bool(reverse),
                 )  # fmt: skip
                 outputs.append(y)
                 ends.append(last)
             given = given._replace(x=outputs[0] if directions == 1 else torch.cat(outputs, dim=-1))
+        if len(ends) == 1:
+            return given.x, [leaf.unsqueeze(0) for leaf in ends[0]]
         return given.x, [torch.stack(leaves) for leaves in zip(*ends, strict=True)]
 
     def _fixed(self, k: int, compiled: Compiled) -> list[Tensor]:
@@ -122,8 +124,8 @@ class _Scanning(nn.RNNBase):
         """Our cell's biases from torch's ``bias_ih`` and ``bias_hh``, which are only ever added."""
         return {"bias": first + second}
 
-    def _start(self, input: Any, hx: Any) -> list[Tensor] | None:
-        """The leaves of the initial state, (layers · directions) B H; None for what torch does or refuses."""
+    def _start(self, input: Any, hx: Any) -> _Leaves | None:
+        """The initial state of each layer and direction; None for what torch does or refuses."""
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         if not _plain([x, *self._flat_weights]) or x.shape[-1] != self.input_size:
@@ -143,13 +145,15 @@ class _Scanning(nn.RNNBase):
         count = self.num_layers * (2 if self.bidirectional else 1)
         sizes = [(count, batch, size) for size in self._widths()]
         if hx is None:
-            return [x.new_zeros(1, batch, size).expand(count, -1, -1) for size in self._widths()]
+            return [tuple(x.new_zeros(batch, size) for size in self._widths())] * count
         leaves = self._leaves(hx)
         if leaves is None or not _plain([x, *leaves]):
             return None
         if single:
             leaves = [leaf.unsqueeze(1) if leaf.dim() == 2 else leaf.new_empty(0) for leaf in leaves]
-        return leaves if [leaf.shape for leaf in leaves] == sizes else None
+        if [leaf.shape for leaf in leaves] != sizes:
+            return None
+        return list(zip(*(leaf.unbind(0) for leaf in leaves), strict=True))
 
     def _widths(self) -> list[int]:
         """The features of each leaf of the state."""

@@ -3,6 +3,7 @@
 import copy
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +369,16 @@ def test_in_inference_mode_and_from_the_first_use(scans: list[None]) -> None:
     mine(x)[0].sum().backward()
     assert mine.weight_hh_l0.grad.abs().max() > 0
     assert len(scans) == 2
+
+
+@compiled_here
+def test_several_threads_may_run_one_module() -> None:
+    module = drop_in.GRU(X, H, num_layers=2, bidirectional=True)
+    inputs = [torch.randn(T, B, X) for _ in range(24)]
+    with torch.no_grad(), ThreadPoolExecutor(4) as pool:
+        alone = [module(x)[0] for x in inputs]
+        together = list(pool.map(lambda x: module(x)[0].detach(), inputs))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 @compiled_here
