@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from elman import axes
 from elman.axes import NH, N
 from elman.errors import OptionError, ShapeError
+from elman.fused.linear import Gradients, linear
 
 CHUNK_BYTES = 32 << 20  # of logits, in float32: rows of a chunk = CHUNK_BYTES / (4 V)
 
@@ -85,7 +86,7 @@ class Softmax(nn.Module):
         with torch.no_grad():
             work = _Work(hidden, self.weight, self.bias, self.chunk)
             parts = [
-                work.log_softmax(rows).gather(1, targets[rows, None]).squeeze(1) for rows in work.chunks()
+                -work.nats(work.probabilities(rows), rows, targets[rows, None]) for rows in work.chunks()
             ]
         return torch.cat(parts) if parts else hidden.new_zeros(0)
 
@@ -108,28 +109,57 @@ class Softmax(nn.Module):
 
 
 class _Work:
-    """The logits of one chunk of rows after another, in one piece of memory."""
+    """The probabilities of one chunk of rows after another, in one piece of memory, and their products."""
 
     def __init__(self, hidden: Tensor, weight: Tensor, bias: Tensor, chunk: int) -> None:
         device = hidden.device.type
         autocast = torch.is_autocast_enabled(device)
         self.dtype = torch.get_autocast_dtype(device) if autocast else hidden.dtype
+        self.softmax_dtype = _softmax_dtype(self.dtype)
+        self.executor = None
+        if autocast or hidden.dtype == weight.dtype:
+            half = self.dtype == torch.bfloat16
+            self.executor = linear(weight, weight.shape[1], weight.shape[0], half)
+        if self.executor is not None:  # which rounds what it multiplies by itself
+            self.dtype = self.softmax_dtype
         self.hidden, self.weight, self.bias = (t.detach().to(self.dtype) for t in (hidden, weight, bias))
         self.rows = hidden.shape[0]
         self.chunk = min(chunk, max(self.rows, 1))
         self.logits = self.hidden.new_empty(self.chunk, weight.shape[0])
-        self.softmax_dtype = _softmax_dtype(self.dtype)
+        self.wide = self.logits
+        if self.softmax_dtype != self.dtype:
+            self.wide = torch.empty_like(self.logits, dtype=self.softmax_dtype)
 
     def chunks(self) -> list[slice]:
         return [slice(k, min(k + self.chunk, self.rows)) for k in range(0, self.rows, self.chunk)]
 
-    def log_softmax(self, rows: slice) -> Tensor:
-        """log p of these rows, valid until the next call."""
-        logits = self.logits[: rows.stop - rows.start]
-        torch.addmm(self.bias, self.hidden[rows], self.weight.t(), out=logits)
-        if self.softmax_dtype != self.dtype:
-            return torch.log_softmax(logits.to(self.softmax_dtype), dim=1)
-        return torch.log_softmax(logits, dim=1, out=logits)
+    def probabilities(self, rows: slice) -> Tensor:
+        """p of every token after these rows, valid until the next call; the caller may write there."""
+        logits, p = self.logits[: rows.stop - rows.start], self.wide[: rows.stop - rows.start]
+        if self.executor is not None:
+            self.executor.forward(self.hidden[rows], self.weight, self.bias, logits)
+        else:
+            torch.addmm(self.bias, self.hidden[rows], self.weight.t(), out=logits)
+        if p is not logits and p.dtype != logits.dtype:
+            p.copy_(logits)
+        return torch.softmax(p, dim=1, out=p)
+
+    def nats(self, p: Tensor, rows: slice, at: Tensor) -> Tensor:
+        """−log p of the tokens ``at`` (rows 1); from the logits anew where p is too small for a logarithm."""
+        of_target = p.gather(1, at).squeeze(1)
+        nats = -of_target.log()
+        lost = of_target < torch.finfo(p.dtype).tiny / torch.finfo(p.dtype).eps
+        if bool(lost.any()):
+            logits = nn.functional.linear(self.hidden[rows][lost], self.weight, self.bias).to(p.dtype)
+            nats[lost] = -torch.log_softmax(logits, dim=1).gather(1, at[lost]).squeeze(1)
+        return nats
+
+    def gradients(self, d: Tensor, hidden: Tensor, for_hidden: bool, for_weight: bool) -> Gradients:
+        """Of hidden rows and of the weight, from that of their logits."""
+        if self.executor is not None:
+            return self.executor.backward(d, hidden, self.weight, for_hidden, for_weight)
+        d = d.to(self.dtype)
+        return Gradients(d @ self.weight if for_hidden else None, d.t() @ hidden if for_weight else None)
 
 
 class _Loss(torch.autograd.Function):
@@ -147,35 +177,33 @@ class _Loss(torch.autograd.Function):
     ) -> Tensor:
         work = _Work(hidden, weight, bias, chunk)
         for_hidden, for_weight, for_bias = ctx.needs_input_grad[:3]
-        total = work.hidden.new_zeros((), dtype=work.softmax_dtype)
+        total = work.wide.new_zeros(())
         grad_hidden = torch.empty_like(work.hidden) if for_hidden else None
-        grad_weight = torch.zeros_like(weight) if for_weight else None
+        grad_weight = None
         grad_bias = torch.zeros_like(bias) if for_bias else None
         for rows in work.chunks():
-            log_p = work.log_softmax(rows)
+            p = work.probabilities(rows)
             at = targets[rows].unsqueeze(1)
-            nats = -log_p.gather(1, at).squeeze(1)
+            nats = work.nats(p, rows, at)
             share = None if weights is None else weights[rows].to(nats.dtype)
             total += nats.sum() if share is None else (nats * share).sum()
             if not (for_hidden or for_weight or for_bias):
                 continue
             # ∂/∂logits = p − onehot(target). A row's weight enters through the small factors, not here.
-            gradient = log_p.exp_().scatter_add_(1, at, nats.new_full(at.shape, -1.0)).to(work.dtype)
+            d = p.scatter_add_(1, at, nats.new_full(at.shape, -1.0))
             hidden_rows = work.hidden[rows]
             if share is not None:
-                share = share.to(work.dtype)
-                hidden_rows = hidden_rows * share.unsqueeze(1)
-            if grad_hidden is not None:
-                torch.mm(gradient, work.weight, out=grad_hidden[rows])
-                if share is not None:
-                    grad_hidden[rows] *= share.unsqueeze(1)
-            if grad_weight is not None:
-                if grad_weight.dtype == work.dtype:
-                    grad_weight.addmm_(gradient.t(), hidden_rows)
-                else:
-                    grad_weight += gradient.t() @ hidden_rows
+                hidden_rows = hidden_rows * share.to(work.dtype).unsqueeze(1)
+            found = work.gradients(d, hidden_rows, for_hidden, for_weight)
+            if grad_hidden is not None and found.x is not None:
+                grad_hidden[rows] = found.x if share is None else found.x * share.unsqueeze(1)
+            if found.weight is not None:
+                part = found.weight.to(weight.dtype)
+                grad_weight = part if grad_weight is None else grad_weight.add_(part)
             if grad_bias is not None:
-                grad_bias += gradient.sum(0) if share is None else gradient.t() @ share
+                grad_bias += d.sum(0) if share is None else d.t() @ share
+        if for_weight and grad_weight is None:
+            grad_weight = torch.zeros_like(weight)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
         ctx.hidden_dtype = hidden.dtype
         return total
