@@ -52,7 +52,7 @@ class Factor(ctypes.Structure):
 
 class Run(ctypes.Structure):
     _fields_ = [
-        *((name, c_int64) for name in ("steps", "batch", "descending", "split_rows", "threads")),
+        *((name, c_int64) for name in ("steps", "batch", "descending", "together", "chunk", "threads")),
         *(
             (name, c_void_p)
             for name in (
@@ -60,7 +60,7 @@ class Run(ctypes.Structure):
             )
         ),
         *((name, c_int64) for name in ("stage_count", "group_count", "buffer_count", "factor_count")),
-        ("scratch", c_void_p),
+        *((name, c_void_p) for name in ("scratch", "before", "after")),
     ]  # fmt: skip
 
 

@@ -41,66 +41,91 @@ class Gradient:
     accumulate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A plan with the tensors of one run. ``places`` has its buffers but for scratch, and those of
+    ``gradients``; ``fixed`` its matrices, and may have more.
+    """
+
+    plan: Plan
+    places: Mapping[str, Place]
+    fixed: Mapping[str, Tensor]
+    gradients: Sequence[Gradient] = ()
+
+
 def run(
     library: Library,
-    plan: Plan,
-    places: Mapping[str, Place],
-    matrices: Mapping[str, Tensor],
+    work: Work,
     *,
     steps: int,
     batch: int,
     descending: bool = False,
-    split_rows: bool = False,
     lengths: Tensor | None = None,
-    gradients: Sequence[Gradient] = (),
+    before: Work | None = None,
+    after: Work | None = None,
+    chunk: int | None = None,
     threads: int | None = None,
     half: bool = False,
 ) -> None:
-    """All steps of a plan. ``places`` has its buffers but for scratch, and those of ``gradients``.
+    """All steps of a plan, in chunks.
 
-    ``half``: what products multiply is rounded to bfloat16; all tensors are float32.
+    ``before`` and ``after`` have no state and are done for a whole chunk, before and after its steps. A
+    buffer that one of them shares only with the steps may be a ring of ``chunk`` steps. ``half``: what
+    products multiply is rounded to bfloat16; all tensors are float32.
     """
-    like = next(iter(places.values())).tensor
-    names = list(plan.buffers)
-    names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
-    numbers = {name: number for number, name in enumerate(names)}
     alive: list[Any] = []
-    buffers = (abi.Buffer * max(1, len(names)))()
-    for number, name in enumerate(names):
-        if name in plan.scratch:
-            place = Place(empty(like, 2, batch, plan.scratch[name]), ring=2)
-        else:
-            place = places[name]
-        alive.append(place)
-        buffers[number] = _buffer(place)
-    table = (abi.Matrix * max(1, len(plan.matrices)))()
-    for number, (name, transposed) in enumerate(plan.matrices):
-        matrix = matrices[name]
-        down, across = matrix.stride()
-        step_k, step_n = (across, down) if transposed else (down, across)
-        table[number] = abi.Matrix(matrix.data_ptr(), step_k, step_n)
-    factors = (abi.Factor * max(1, len(gradients)))()
-    for number, g in enumerate(gradients):
-        rows, columns = g.out.shape
-        factors[number] = abi.Factor(
-            left=numbers[g.left], right=numbers[g.right], rows=rows, columns=columns,
-            accumulate=g.accumulate, out=g.out.data_ptr(), out_row=g.out.stride(0),
-        )  # fmt: skip
-    task = abi.Run(
-        steps=steps, batch=batch, descending=descending, split_rows=split_rows,
-        threads=threads or team(plan, steps * batch if split_rows else batch),
-        lengths=None if lengths is None else lengths.data_ptr(),
-        instructions=ctypes.addressof(plan.instructions), stages=ctypes.addressof(plan.stages),
-        groups=ctypes.addressof(plan.groups), products=ctypes.addressof(plan.products),
-        matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers),
-        factors=ctypes.addressof(factors),
-        stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
-        factor_count=len(gradients),
-    )  # fmt: skip
+    threads = threads or team(work.plan, batch)
+    like = next(iter(work.places.values())).tensor
     products = torch.bfloat16 if half else like.dtype
-    scratch = empty(like, library.scratch_bytes(task, products) // like.element_size() + 1)
-    task.scratch = scratch.data_ptr()
-    library.scan(task, products)
+
+    def task(work: Work, together: int) -> abi.Run:
+        plan, gradients = work.plan, work.gradients
+        names = list(plan.buffers)
+        names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
+        numbers = {name: number for number, name in enumerate(names)}
+        buffers = (abi.Buffer * max(1, len(names)))()
+        for number, name in enumerate(names):
+            if name in plan.scratch:
+                ring = max(2, together)
+                place = Place(empty(like, ring, batch, plan.scratch[name]), ring=ring)
+            else:
+                place = work.places[name]
+            alive.append(place)
+            buffers[number] = _buffer(place)
+        table = (abi.Matrix * max(1, len(plan.matrices)))()
+        for number, (name, transposed) in enumerate(plan.matrices):
+            matrix = work.fixed[name]
+            down, across = matrix.stride()
+            step_k, step_n = (across, down) if transposed else (down, across)
+            table[number] = abi.Matrix(matrix.data_ptr(), step_k, step_n)
+        factors = (abi.Factor * max(1, len(gradients)))()
+        for number, g in enumerate(gradients):
+            rows, columns = g.out.shape
+            factors[number] = abi.Factor(
+                left=numbers[g.left], right=numbers[g.right], rows=rows, columns=columns,
+                accumulate=g.accumulate, out=g.out.data_ptr(), out_row=g.out.stride(0),
+            )  # fmt: skip
+        made = abi.Run(
+            steps=steps, batch=batch, descending=descending, together=together, chunk=chunk or steps,
+            threads=threads, lengths=None if lengths is None else lengths.data_ptr(),
+            instructions=ctypes.addressof(plan.instructions), stages=ctypes.addressof(plan.stages),
+            groups=ctypes.addressof(plan.groups), products=ctypes.addressof(plan.products),
+            matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers),
+            factors=ctypes.addressof(factors),
+            stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
+            factor_count=len(gradients),
+        )  # fmt: skip
+        scratch = empty(like, library.scratch_bytes(made, products) // like.element_size() + 1)
+        made.scratch = scratch.data_ptr()
+        alive.extend((table, buffers, factors, scratch, made))
+        return made
+
+    whole = task(work, 1)
+    if before is not None:
+        whole.before = ctypes.addressof(task(before, chunk or steps))
+    if after is not None:
+        whole.after = ctypes.addressof(task(after, chunk or steps))
+    library.scan(whole, products)
 
 
 def team(plan: Plan, batch: int) -> int:

@@ -17,8 +17,6 @@ class Plan:
 
     ``buffers`` names what each entry of a run's buffer table must be: an input, a vector, an output's home,
     ``last.NAME``, ``sum.NAME`` or a scratch buffer; ``matrices`` likewise, with whether it is transposed.
-    ``over_x``: homes that may lie over columns of ``x`` from the given one on, which are read for the last
-    time before they are written.
     ``work``: multiply-adds of one row of one step, pointwise operations counted for about what they cost.
     """
 
@@ -34,7 +32,6 @@ class Plan:
     shapes: tuple[Stage, ...]
     group_count: int
     work: int
-    over_x: Mapping[str, int]
 
 
 def compile_program(program: Program, carried: Mapping[str, str], operations: Mapping[str, int]) -> Plan:
@@ -70,37 +67,7 @@ class _Compiler:
             tuple(self.buffers), tuple(self.matrices), self.low.home, self.low.widths, self.low.scratch,
             _array(abi.Stage, records), _array(abi.Instruction, instructions), _array(abi.Group, self.groups),
             _array(abi.Product, self.products), tuple(self.stages), len(self.groups), self._work(),
-            self._over_x(written),
         )  # fmt: skip
-
-    def _over_x(self, written: list["_Writer"]) -> dict[str, int]:
-        """Pairs what is stored with columns of x that the same stage has just read, and no other reads."""
-        if "x" not in self.buffers or any(group.buffer == self.buffers["x"] for group in self.groups):
-            return {}
-        loads = [
-            (position, k, i)
-            for position, writer in enumerate(written)
-            for k, i in enumerate(writer.instructions)
-            if i.op == self.operations["load"] and i.buffer == self.buffers["x"]
-        ]
-        pairs: dict[str, int] = {}
-        for position, writer in enumerate(written):
-            for k, i in enumerate(writer.instructions):
-                name = list(self.buffers)[i.buffer]
-                whole = i.op == self.operations["store"] and self.low.widths.get(name) == i.width > 1
-                if not whole or not name.startswith("keep.") or self.low.home.get(name) != name:
-                    continue
-                for where, when, load in loads:
-                    touching = [
-                        (p, w) for p, w, other in loads
-                        if other.offset < load.offset + load.width
-                        and load.offset < other.offset + other.width
-                    ]  # fmt: skip
-                    free = load.offset not in pairs.values() and load.width == i.width
-                    if free and touching == [(where, when)] and where == position and when < k:
-                        pairs[name] = load.offset
-                        break
-        return pairs
 
     def _work(self) -> int:
         units = (self.low.units[place] for stage in self.stages for place in stage.members)

@@ -1,10 +1,10 @@
-"""A cell's scan by the executor, differentiable: two native calls forward, two backward.
+"""A cell's scan by the executor, differentiable: one native call forward, one backward.
 
 Only what the gradient needs is kept. A second derivative is taken through the same Programs evaluated in
 PyTorch, step by step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from elman.axes import TBH, TBX, B
 from elman.fused import passes
 from elman.fused.compiled import Backward, Compiled
-from elman.fused.passes import Forward, Shape
+from elman.fused.passes import Forward, Projection, Shape
 from elman.fused.program import evaluate
 
 Tensors = tuple[Tensor, ...]
@@ -38,8 +38,8 @@ def scan(
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         y, *last = _Scan.apply(compiled, shape, *tensors)
         return y, tuple(last)
-    _, advanced = _forward(compiled, shape, tensors, None)
-    return advanced.y, advanced.last
+    done = _forward(compiled, shape, tensors, None)
+    return done.y, done.last
 
 
 def fold(compiled: Compiled, shape: Shape, tensors: Tensors) -> Tensors:
@@ -76,19 +76,17 @@ class _Given(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The gradients that are wanted of the two Programs, and where what they read of the forward pass lies.
+    """The gradients that are wanted of the two Programs, and what they read of the forward pass.
 
-    ``spare``: nothing but the steps reads the projected input, and what is kept of them may take its place.
-    ``projected``: that input is kept, for itself or for what lies over it. ``below`` and ``own``: the
-    projection's and the steps' buffers that are kept in memory of their own.
+    ``whole``: the projected input is kept. ``below`` and ``above``: the projection's and the steps' buffers
+    that are kept besides it and the outputs.
     """
 
     project: Backward | None
     advance: Backward
-    spare: bool
-    projected: bool
+    whole: bool
     below: tuple[str, ...]
-    own: tuple[str, ...]
+    above: tuple[str, ...]
 
 
 def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
@@ -116,44 +114,42 @@ def _wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
         bool(x) or bool(fixed),
         frozenset(name for name, need in zip(compiled.advance.fixed, advance, strict=True) if need),
     )
-    output = {compiled.project.forward(True).home["y"]}
+    output = compiled.project.forward(True).home["y"]
     below = passes.homes(compiled.project, first)
-    spare = not identity and not below & output
     above = passes.homes(compiled.advance, steps)
-    over = passes.over_x(compiled.advance, steps).keys() if spare else set()
+    whole = not identity and ("x" in steps.reads or output in below)
     return Wanted(
-        first, steps, spare, not identity and ("x" in steps.reads or bool(over) or bool(below & output)),
-        tuple(sorted(below - output)),
-        tuple(sorted(above - over - {compiled.advance.forward(True).home["y"]})),
+        first, steps, whole, tuple(sorted(below - {output})),
+        tuple(sorted(above - {compiled.advance.forward(True).home["y"]})),
     )  # fmt: skip
 
 
-def _forward(
-    compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None
-) -> tuple[Forward, Forward]:
-    """The projection of all steps, and the steps."""
-    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
+def _projection(
+    compiled: Compiled, given: _Given, asked: Wanted | None, kept: Mapping[str, Tensor]
+) -> Projection | None:
     if compiled.project.identity:
-        projected = Forward(given.x, (), {})
-    else:
-        below = None if asked is None else asked.project
-        flat = given.x.reshape(1, shape.steps * shape.batch, -1)
-        projected = passes.forward(compiled.project, shape.flat(), flat, (), given.project, below)
-    x = projected.y.view(shape.steps, shape.batch, -1) if not compiled.project.identity else given.x
+        return None
+    below, whole = (None, False) if asked is None else (asked.project, asked.whole)
+    return Projection(compiled.project, given.x, given.project, below, whole, kept)
+
+
+def _forward(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None) -> Forward:
+    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
     above = None if asked is None else asked.advance
-    spare = asked is not None and asked.spare
-    return projected, passes.forward(compiled.advance, shape, x, given.state, given.advance, above, spare)
+    projection = _projection(compiled, given, asked, {})
+    x = None if projection else given.x
+    return passes.forward(compiled.advance, shape, x, given.state, given.advance, above, projection)
 
 
 def keeping(
     compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted
 ) -> tuple[TBH, Tensors, Tensors]:
     """Outputs, last state, and what the gradients read besides: tensors of which no two share memory."""
-    projected, advanced = _forward(compiled, shape, tensors, asked)
-    kept = [projected.y] if asked.projected else []
-    kept += [projected.kept[home] for home in asked.below]
-    kept += [advanced.kept[home] for home in asked.own]
-    return advanced.y, advanced.last, tuple(kept)
+    done = _forward(compiled, shape, tensors, asked)
+    kept = [done.projected[compiled.project.forward(True).home["y"]]] if asked.whole else []
+    kept += [done.projected[home] for home in asked.below]
+    kept += [done.kept[home] for home in asked.above]
+    return done.y, done.last, tuple(kept)
 
 
 def gradients(
@@ -172,34 +168,19 @@ def gradients(
     given = _sort(compiled, [_rows(tensor) for tensor in tensors])
     d_y, *d_last = [None if d is None else _rows(d) for d in given_d]
     project, advance = compiled.project, compiled.advance
-    rest = iter(kept)
-    flat = next(rest) if asked.projected else None
-    below_kept = {home: next(rest) for home in asked.below}
-    kept_steps = {advance.forward(True).home["y"]: y} | {home: next(rest) for home in asked.own}
-    x = given.x
-    if flat is not None:
-        x = flat.view(shape.steps, shape.batch, -1)
-        below_kept[project.forward(True).home["y"]] = flat
-        if asked.spare:
-            widths = advance.forward(True).widths
-            for home, column in passes.over_x(advance, asked.advance).items():
-                kept_steps[home] = x.narrow(2, column, widths[home])
-    above = passes.backward(
-        advance, shape, asked.advance, x, given.state, given.advance, kept_steps, d_y, tuple(d_last)
+    output = [project.forward(True).home["y"]] if asked.whole else []
+    below = dict(zip((*output, *asked.below), kept, strict=False))
+    above = dict(zip(asked.above, kept[len(below) :], strict=True)) | {advance.forward(True).home["y"]: y}
+    projection = _projection(compiled, given, asked, below)
+    x = given.x if projection is None else kept[0] if asked.whole else None
+    found = passes.backward(
+        advance, shape, asked.advance, x, given.state, given.advance, above, d_y, tuple(d_last), projection
     )
-    below = {"x": above["x"]} if project.identity and "x" in above else {}
-    if asked.project is not None:
-        rows = shape.steps * shape.batch
-        below = passes.backward(
-            project, shape.flat(), asked.project, given.x.reshape(1, rows, -1), (), given.project,
-            below_kept, above["x"].view(1, rows, -1), (),
-        )  # fmt: skip
-    d_x = below.get("x")
     return [
-        None if d_x is None else d_x.view(given.x.shape),
-        *(above.get(leaf) for leaf in advance.leaves),
-        *(below.get(name) for name in project.fixed),
-        *(above.get(name) for name in advance.fixed),
+        found.get("x" if projection is None else "project.x"),
+        *(found.get(leaf) for leaf in advance.leaves),
+        *(found.get(f"project.{name}") for name in project.fixed),
+        *(found.get(name) for name in advance.fixed),
     ]
 
 

@@ -12,7 +12,7 @@ constexpr int64_t LEFT_BYTES = 256 * 1024;
 constexpr int HEIGHT = rows_beside(PANELS);
 
 template <class E> int64_t depth(const Run& run) {
-    const int64_t all_rows = elements<E>(run.steps * run.batch);
+    const int64_t all_rows = elements<E>(run.chunk * run.batch);
     return all_rows < DEPTH ? all_rows : DEPTH;
 }
 
@@ -54,23 +54,23 @@ template <class E> int64_t factor_own(const Run& run) {
 }
 
 template <class E>
-void factor(const Run& run, const Factor& f, const Steps<Value<E>>& steps, E* shared, E* own, Barrier& barrier,
-            int thread, int threads) {
+void factor(const Run& run, const Factor& f, const Steps<Value<E>>& steps, int64_t begin, int64_t end, bool fresh,
+            E* shared, E* own, Barrier& barrier, int thread, int threads) {
     using T = Value<E>;
     static_assert(sizeof(T) == sizeof(E));
     constexpr int V = LANES<E>;
-    const int64_t all_rows = run.steps * run.batch, panels = parts(f.columns, V), strips = parts(f.rows, HEIGHT);
+    const int64_t all_rows = (end - begin) * run.batch, panels = parts(f.columns, V), strips = parts(f.rows, HEIGHT);
     const int64_t first_strip = part(strips, threads, thread), last_strip = part(strips, threads, thread + 1);
     const int64_t at_once = strips_at_once<E>(run);
     E* const line = own + at_once * HEIGHT * depth<E>(run);  // one row of the left side, where it is made anew
     T* const edge = reinterpret_cast<T*>(line + at_once * HEIGHT + V);  // a block of results that has no room in `out`
     const auto row_of = [&](int buffer, int64_t k) -> const T* {
-        const int64_t t = k / run.batch, b = k % run.batch;
+        const int64_t t = begin + k / run.batch, b = k % run.batch;
         return k < all_rows && t < steps.length(b) ? steps.read_at(buffer, t, b) : nullptr;
     };
     for (int64_t start = 0; start < elements<E>(all_rows); start += DEPTH) {
         const int64_t inner = elements<E>(all_rows) - start < DEPTH ? elements<E>(all_rows) - start : DEPTH;
-        const bool accumulate = f.accumulate || start > 0;
+        const bool accumulate = f.accumulate || !fresh || start > 0;
         const auto rows_of = [&](int buffer, int64_t k, const T** row) {
             for (int j = 0; j < STEPS<E>; ++j) row[j] = row_of(buffer, (start + k) * STEPS<E> + j);
         };
@@ -130,7 +130,8 @@ void factor(const Run& run, const Factor& f, const Steps<Value<E>>& steps, E* sh
 #define INSTANCES(E) \
     template int64_t factor_shared<E>(const Run&); \
     template int64_t factor_own<E>(const Run&); \
-    template void factor<E>(const Run&, const Factor&, const Steps<Value<E>>&, E*, E*, Barrier&, int, int);
+    template void factor<E>(const Run&, const Factor&, const Steps<Value<E>>&, int64_t, int64_t, bool, E*, E*, \
+                            Barrier&, int, int);
 INSTANCES(float)
 INSTANCES(double)
 INSTANCES(Pair)

@@ -82,7 +82,8 @@ struct Factor {
 struct Run {
     int64_t steps, batch;
     int64_t descending;       // 1: from the last step to the first
-    int64_t split_rows;       // 1: threads share the rows, never meeting, instead of the columns
+    int64_t together;         // so many steps are visited at once, their rows one below the other: 1 where there is a state
+    int64_t chunk;            // so many steps are done between two visits of `before`, `after` and the factors
     int64_t threads;
     const int64_t* lengths;   // per row, or null: all are full
     const Instruction* instructions;
@@ -94,6 +95,8 @@ struct Run {
     const Factor* factors;
     int64_t stage_count, group_count, buffer_count, factor_count;
     char* scratch;
+    const Run* before;        // what needs no past, done for the steps of a chunk (its `together`) before they are
+    const Run* after;         // and after them
 };
 
 }  // namespace elman

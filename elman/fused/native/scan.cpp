@@ -1,5 +1,7 @@
 #include "scan.h"
 
+#include <optional>
+
 #include "factor.h"
 #include "gemm.h"
 #include "interpreter.h"
@@ -14,12 +16,7 @@ constexpr int64_t ROW_BYTES = 384 * 1024;
 struct Rectangle { int64_t panel, panels, row, rows; };
 
 // All panels × rows, laid end to end and cut into equal shares: at most three rectangles each.
-int share(int64_t panels, int64_t batch, int thread, int threads, bool split_rows, Rectangle* out) {
-    if (split_rows) {
-        const int64_t row = part(batch, threads, thread);
-        *out = {0, panels, row, part(batch, threads, thread + 1) - row};
-        return out->rows > 0;
-    }
+int share(int64_t panels, int64_t batch, int thread, int threads, Rectangle* out) {
     int count = 0;
     int64_t from = part(panels * batch, threads, thread);
     const int64_t to = part(panels * batch, threads, thread + 1);
@@ -95,7 +92,8 @@ template <class E> struct Layout {
             if (i.op == Op::product) inner += elements<E>(run.groups[i.a].inner);
         }
         const int64_t rows = inner ? rows_at_once<E>(stage) : 0;
-        return (rows < run.batch ? rows : run.batch) * inner;
+        const int64_t all_rows = run.together * run.batch;
+        return (rows < all_rows ? rows : all_rows) * inner;
     }
 
     int64_t registers_of(int thread) const { return registers + registers_each_ * thread; }
@@ -108,12 +106,14 @@ template <class E> struct Layout {
     int64_t registers_each_, sides_each_, side_of_each_, places_each_, own_each_;
 };
 
+// A run with its scratch memory, for all threads.
 template <class E> struct Work {
     using T = Value<E>;
     const Run& run;
     Layout<E> layout;
     char* scratch;
-    Barrier barrier;
+
+    template <class Kind> Kind* at(int64_t place) const { return reinterpret_cast<Kind*>(scratch + place); }
 
     explicit Work(const Run& r) : run(r), layout(r) {
         scratch = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(r.scratch) + 127) / 128 * 128);
@@ -143,7 +143,30 @@ template <class E> struct Work {
         }
     }
 
-    void tiles(const Interpreter<E>& interpreter, const Stage& stage, const Rectangle& all) const {
+};
+
+// One thread's part in a run.
+template <class E> struct Worker {
+    using T = Value<E>;
+    const Run& run;
+    const Work<E>& work;
+    Barrier& barrier;
+    int thread, threads;
+    Steps<T> steps;
+    Interpreter<E> interpreter;
+
+    Worker(const Work<E>& w, Barrier& b, int thread, int threads)
+        : run(w.run), work(w), barrier(b), thread(thread), threads(threads),
+          steps(run, w.template at<typename Steps<T>::Place>(w.layout.places_of(thread))),
+          interpreter{run, steps, w.template at<const E>(w.layout.packed), w.template at<const int64_t>(w.layout.groups),
+                      w.template at<T>(w.layout.registers_of(thread)), w.template at<E>(w.layout.sides_of(thread)),
+                      w.template at<int64_t>(w.layout.side_of_of(thread)), thread} {
+        w.pack(thread, threads);
+    }
+
+    Worker(const Worker&) = delete;
+
+    void tiles(const Stage& stage, const Rectangle& all) const {
         constexpr int V = LANES<T>;
         const int64_t blocks = stage.inner ? parts(all.rows, rows_at_once<E>(stage)) : 1;
         for (int64_t block = 0; block < blocks; ++block) {
@@ -169,35 +192,70 @@ template <class E> struct Work {
         }
     }
 
-    void thread(int thread, int threads) {
-        Steps<T> steps(run, reinterpret_cast<typename Steps<T>::Place*>(scratch + layout.places_of(thread)));
-        const Interpreter<E> interpreter{run, steps, reinterpret_cast<const E*>(scratch + layout.packed),
-                                         reinterpret_cast<const int64_t*>(scratch + layout.groups),
-                                         reinterpret_cast<T*>(scratch + layout.registers_of(thread)),
-                                         reinterpret_cast<E*>(scratch + layout.sides_of(thread)),
-                                         reinterpret_cast<int64_t*>(scratch + layout.side_of_of(thread)), thread};
-        pack(thread, threads);
-        barrier.wait(threads);
-        const int64_t first_row = part(run.batch, threads, thread), last_row = part(run.batch, threads, thread + 1);
-        for (int64_t step = 0; step < run.steps; ++step) {
-            steps.aim(run.descending ? run.steps - 1 - step : step);
-            for (int64_t s = 0; s < run.stage_count; ++s) {
-                const Stage& stage = run.stages[s];
-                if (stage.barrier && !run.split_rows) barrier.wait(threads);
-                if (stage.by_rows) {
-                    for (int64_t row = first_row; row < last_row; ++row)
-                        interpreter.row(stage, row, Layout<E>::register_size(stage));
-                    continue;
-                }
-                Rectangle mine[3];
-                const int count = share(parts(stage.units, LANES<T>), run.batch, thread, threads, run.split_rows, mine);
-                for (int k = 0; k < count; ++k) tiles(interpreter, stage, mine[k]);
+    // All stages of the steps from `t` on that are visited together.
+    void visit(int64_t t) {
+        steps.aim(t);
+        const int64_t rows = steps.rows();
+        const int64_t first_row = part(rows, threads, thread), last_row = part(rows, threads, thread + 1);
+        for (int64_t s = 0; s < run.stage_count; ++s) {
+            const Stage& stage = run.stages[s];
+            if (stage.barrier) barrier.wait(threads);
+            if (stage.by_rows) {
+                for (int64_t row = first_row; row < last_row; ++row)
+                    interpreter.row(stage, row, Layout<E>::register_size(stage));
+                continue;
             }
+            Rectangle mine[3];
+            const int count = share(parts(stage.units, LANES<T>), rows, thread, threads, mine);
+            for (int k = 0; k < count; ++k) tiles(stage, mine[k]);
         }
-        E* const shared = reinterpret_cast<E*>(scratch + layout.shared);
-        E* const own = reinterpret_cast<E*>(scratch + layout.own_of(thread));
+    }
+
+    void factors(int64_t begin, int64_t end, bool fresh) {
+        E* const shared = work.template at<E>(work.layout.shared);
+        E* const own = work.template at<E>(work.layout.own_of(thread));
         for (int64_t f = 0; f < run.factor_count; ++f)
-            factor(run, run.factors[f], steps, shared, own, barrier, thread, threads);
+            factor(run, run.factors[f], steps, begin, end, fresh, shared, own, barrier, thread, threads);
+    }
+};
+
+// A scan and what is done before and after each chunk of its steps, so that what passes between them is still in
+// the caches.
+template <class E> struct Scan {
+    const Run& run;
+    Work<E> own;
+    std::optional<Work<E>> before, after;
+    Barrier barrier;
+
+    explicit Scan(const Run& r) : run(r), own(r) {
+        if (run.before) before.emplace(*run.before);
+        if (run.after) after.emplace(*run.after);
+    }
+
+    void thread(int thread, int threads) {
+        Worker<E> steps(own, barrier, thread, threads);
+        std::optional<Worker<E>> first, last;
+        if (before) first.emplace(*before, barrier, thread, threads);
+        if (after) last.emplace(*after, barrier, thread, threads);
+        barrier.wait(threads);
+        const int64_t chunks = parts(run.steps, run.chunk);
+        for (int64_t k = 0; k < chunks; ++k) {
+            const int64_t begin = (run.descending ? chunks - 1 - k : k) * run.chunk;
+            const int64_t end = begin + run.chunk < run.steps ? begin + run.chunk : run.steps;
+            if (first) {
+                first->visit(begin);
+                barrier.wait(threads);
+            }
+            for (int64_t step = begin; step < end; ++step)
+                steps.visit(run.descending ? begin + end - 1 - step : step);
+            if (last) {
+                barrier.wait(threads);
+                last->visit(begin);
+                last->factors(begin, end, k == 0);
+            }
+            steps.factors(begin, end, k == 0);
+            barrier.wait(threads);  // the next chunk takes the place of this one
+        }
     }
 };
 
@@ -206,9 +264,9 @@ template <class E> struct Work {
 template <class E> int64_t scratch_bytes(const Run& run) { return Layout<E>(run).total; }
 
 template <class E> void scan(const Run& run) {
-    Work<E> work(run);
+    Scan<E> scan(run);
     on_team(static_cast<int>(run.threads),
-            [](void* data, int thread, int threads) { static_cast<Work<E>*>(data)->thread(thread, threads); }, &work);
+            [](void* data, int thread, int threads) { static_cast<Scan<E>*>(data)->thread(thread, threads); }, &scan);
 }
 
 template int64_t scratch_bytes<float>(const Run&);

@@ -5,12 +5,14 @@
 
 namespace elman {
 
-// One run's buffers, aimed at a step. Each thread has its own.
+// One run's buffers, aimed at a step, or at several visited together: then their rows follow one another. Each
+// thread has its own.
 template <class T> class Steps {
   public:
     struct Place {
-        T* at;             // row 0 at this step
+        T* at;             // row 0 of the first step
         int64_t row;
+        int64_t skip;      // what lies between the last row of a step and the first of the next
         const T* first;    // where rows whose sequence begins at this step read instead
         int64_t first_row;
         bool mixed;        // some rows read `first`, some do not
@@ -24,23 +26,29 @@ template <class T> class Steps {
 
     void aim(int64_t t) {
         t_ = t;
+        stop_ = t + run_.together < run_.steps ? t + run_.together : run_.steps;
         for (int64_t k = 0; k < run_.buffer_count; ++k) places_[k] = place(run_.buffers[k], t);
     }
 
-    int64_t now() const { return t_; }
-    bool all_active() const { return t_ < shortest_; }
-    bool active(int64_t row) const { return t_ < length(row); }
+    int64_t rows() const { return (stop_ - t_) * run_.batch; }
+    bool all_active() const { return stop_ <= shortest_; }
+    bool active(int64_t row) const {
+        return run_.together == 1 ? t_ < length(row) : t_ + row / run_.batch < length(row % run_.batch);
+    }
 
     // Whether this is the last step that the run takes of a row's sequence.
     bool last(int64_t row) const { return active(row) && t_ == (run_.descending ? 0 : length(row) - 1); }
     bool last_of_any() const { return run_.descending ? t_ == 0 : run_.lengths || t_ == run_.steps - 1; }
 
-    T* write(int buffer, int64_t row) const { return places_[buffer].at + row * places_[buffer].row; }
+    T* write(int buffer, int64_t row) const {
+        const Place& p = places_[buffer];
+        return p.at + row * p.row + (p.skip ? row / run_.batch * p.skip : 0);
+    }
 
     const T* read(int buffer, int64_t row) const {
         const Place& p = places_[buffer];
         if (p.mixed && t_ >= length(row) - 1) return p.first + row * p.first_row;  // past the end: any address
-        return p.at + row * p.row;
+        return write(buffer, row);
     }
 
     // One row at one step, whatever the steps are aimed at.
@@ -59,16 +67,17 @@ template <class T> class Steps {
         const T* first = static_cast<const T*>(b.first);
         if (b.shift != 0) {
             const bool starts = b.from_end ? !run_.lengths && t == run_.steps - 1 : t == 0;
-            if (starts) return {const_cast<T*>(first), b.first_row, first, b.first_row, false};
+            if (starts) return {const_cast<T*>(first), b.first_row, 0, first, b.first_row, false};
         }
         const int64_t step = t + b.shift;
-        return {at + (b.ring ? (step + b.ring) % b.ring : step) * b.step, b.row, first, b.first_row,
+        const int64_t skip = run_.together == 1 ? 0 : b.step - run_.batch * b.row;
+        return {at + (b.ring ? (step + b.ring) % b.ring : step) * b.step, b.row, skip, first, b.first_row,
                 b.shift != 0 && b.from_end && run_.lengths};
     }
 
     const Run& run_;
     Place* places_;
-    int64_t t_ = 0, shortest_;
+    int64_t t_ = 0, stop_ = 0, shortest_;
 };
 
 }  // namespace elman
