@@ -10,13 +10,15 @@
 The modules are torch's own: constructor, parameters, ``state_dict`` (both ways), input forms (unbatched,
 batched, ``batch_first``, ``PackedSequence``), results, messages. Only how ``forward`` computes differs: each
 layer and direction is one scan by the compiled executor, from the equations of :mod:`elman.cells`. Dropout
-between layers draws the numbers that torch's modules draw.
+between layers draws the numbers that torch's modules draw. Under ``torch.autocast("cpu", torch.bfloat16)``,
+and in modules of bfloat16, only products are computed in bfloat16 (:mod:`elman.fused.bfloat16`), so results
+are nearer to those of float32 than torch's; they are returned in the precision of torch's.
 
-What the executor does not take, ``forward`` hands to torch: other devices than a CPU, other precisions than
-float32 and float64, autocast, no steps or rows, tensor subclasses, what ``torch.compile``, ``torch.export``,
-``torch.jit.trace`` and ``torch.func`` look into, a machine without a compiler, and input that torch refuses.
-Not here: ``torch.jit.script``, which would have to compile this file; script a ``torch.nn`` module with the
-same ``state_dict``.
+What the executor does not take, ``forward`` hands to torch: other devices than a CPU, other precisions, no
+steps or rows, tensor subclasses, what ``torch.compile``, ``torch.export``, ``torch.jit.trace`` and
+``torch.func`` look into, a machine without a compiler, and input that torch refuses. Not here:
+``torch.jit.script``, which would have to compile this file; script a ``torch.nn`` module with the same
+``state_dict``.
 """
 
 from collections.abc import Iterable
@@ -30,11 +32,11 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from elman import cells
 from elman.axes import BH, TBH, TBX, B
-from elman.fused import choose
+from elman.fused import bfloat16, choose
 from elman.fused.compiled import Compiled
 from elman.fused.scan import scan
 
-PRECISIONS = (torch.float32, torch.float64)
+PRECISIONS = (torch.float32, torch.float64, torch.bfloat16)
 
 #: For each layer and direction the leaves of its state.
 _Leaves = list[tuple[BH, ...]]
@@ -65,18 +67,40 @@ class _Scanning(nn.RNNBase):
         compiled = [] if start is None else self._compiled()
         if start is None or not compiled:
             return super().forward(input, hx)
+        if input.data.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu"):
+            with bfloat16.as_written():
+                y, last = self._in_bfloat16(input, start, compiled)
+        else:
+            y, last = self._run(input, start, compiled)
+        return y, self._hidden(last)
+
+    def _in_bfloat16(self, input: Any, start: _Leaves, compiled: list[Compiled]) -> tuple[Any, list[Tensor]]:
+        y, last = self._run(
+            _to(input, torch.float32),
+            [tuple(leaf.float() for leaf in leaves) for leaves in start],
+            [each.halved for each in compiled],
+        )
+        ragged = isinstance(input, PackedSequence) and not _even(input)
+        precisions = self._precisions(start[0], ragged)
+        returned = [leaf.to(precision) for leaf, precision in zip(last, precisions, strict=True)]
+        return _to(y, precisions[0]), returned
+
+    def _run(self, input: Any, start: _Leaves, compiled: list[Compiled]) -> tuple[Any, list[Tensor]]:
+        """Outputs in the form of the input, and the leaves of the last states."""
         if isinstance(input, PackedSequence):
             return self._packed(input, start, compiled)
         if input.dim() == 2:
             y, last = self._scan(_Sequences(input.unsqueeze(1)), start, compiled)
-            return y.squeeze(1), self._hidden([leaf.squeeze(1) for leaf in last])
+            return y.squeeze(1), [leaf.squeeze(1) for leaf in last]
         x = input.transpose(0, 1) if self.batch_first else input
         y, last = self._scan(_Sequences(x), start, compiled)
-        return y.transpose(0, 1) if self.batch_first else y, self._hidden(last)
+        return y.transpose(0, 1) if self.batch_first else y, last
 
-    def _packed(self, input: PackedSequence, start: _Leaves, compiled: list[Compiled]) -> Any:
+    def _packed(
+        self, input: PackedSequence, start: _Leaves, compiled: list[Compiled]
+    ) -> tuple[PackedSequence, list[Tensor]]:
         data, sizes, order, back = input
-        if int(sizes[0]) == int(sizes[-1]):
+        if _even(input):
             given = _Sequences(data.reshape(len(sizes), -1, data.shape[1]))
         else:
             given = _Sequences(*pad_packed_sequence(PackedSequence(data, sizes)))
@@ -86,7 +110,7 @@ class _Scanning(nn.RNNBase):
         if back is not None:
             last = [leaf.index_select(1, back) for leaf in last]
         rows = y.flatten(0, 1) if given.lengths is None else pack_padded_sequence(y, given.lengths).data
-        return PackedSequence(rows, sizes, order, back), self._hidden(last)
+        return PackedSequence(rows, sizes, order, back), last
 
     def _scan(self, given: _Sequences, start: _Leaves, compiled: list[Compiled]) -> tuple[TBH, list[Tensor]]:
         """All layers: outputs (T B H) and the leaves of the last states, each (layers · directions) B H."""
@@ -98,10 +122,9 @@ class _Scanning(nn.RNNBase):
             outputs = []
             for reverse in range(directions):
                 k = layer * directions + reverse
-                y, last = scan(
-                    compiled[min(layer, 1)], given.x, start[k], self._fixed(k, compiled[min(layer, 1)]),
-                    given.lengths, bool(reverse),
-                )  # fmt: skip
+                this = compiled[min(layer, 1)]
+                fixed = self._fixed(k, this, given.x.dtype)
+                y, last = scan(this, given.x, start[k], fixed, given.lengths, bool(reverse))
                 outputs.append(y)
                 ends.append(last)
             given = given._replace(x=outputs[0] if directions == 1 else torch.cat(outputs, dim=-1))
@@ -109,11 +132,11 @@ class _Scanning(nn.RNNBase):
             return given.x, [leaf.unsqueeze(0) for leaf in ends[0]]
         return given.x, [torch.stack(leaves) for leaves in zip(*ends, strict=True)]
 
-    def _fixed(self, k: int, compiled: Compiled) -> list[Tensor]:
+    def _fixed(self, k: int, compiled: Compiled, dtype: torch.dtype) -> list[Tensor]:
         """The vectors and matrices of the Programs, from the parameters of layer and direction ``k``."""
         weights = cast(list[Tensor], self._flat_weights)
         count = len(weights) // (self.num_layers * (2 if self.bidirectional else 1))
-        weight_x, weight_h, *rest = weights[k * count : (k + 1) * count]
+        weight_x, weight_h, *rest = (weight.to(dtype) for weight in weights[k * count : (k + 1) * count])
         by_name = {"weight_x": weight_x, "weight_h": weight_h}
         if self.proj_size > 0:
             by_name["weight_p"] = rest.pop()
@@ -159,6 +182,11 @@ class _Scanning(nn.RNNBase):
         """The features of each leaf of the state."""
         return [self.hidden_size]
 
+    def _precisions(self, start: tuple[BH, ...], ragged: bool) -> list[torch.dtype]:
+        """In what torch returns a state (and outputs, in that of h) whose products were in bfloat16."""
+        del start, ragged
+        return [torch.bfloat16]
+
     def _leaves(self, hx: Any) -> list[Tensor] | None:
         """The leaves of a state as it is given; None if it has another form."""
         return [hx] if isinstance(hx, Tensor) else None
@@ -196,6 +224,12 @@ class LSTM(_Scanning, nn.LSTM):
     def _widths(self) -> list[int]:
         return [self.proj_size or self.hidden_size, self.hidden_size]
 
+    def _precisions(self, start: tuple[BH, ...], ragged: bool) -> list[torch.dtype]:
+        # Step by step a memory of float32 stays so, and makes h so; oneDNN takes whole sequences in bfloat16.
+        stepwise = ragged or self.proj_size > 0
+        h = start[1].dtype if stepwise and self.proj_size == 0 else torch.bfloat16
+        return [h, start[1].dtype if stepwise else torch.bfloat16]
+
     def _leaves(self, hx: Any) -> list[Tensor] | None:
         pair = isinstance(hx, (tuple, list)) and len(hx) == 2
         return list(hx) if pair and all(isinstance(leaf, Tensor) for leaf in hx) else None
@@ -211,6 +245,10 @@ class GRU(_Scanning, nn.GRU):
     >>> tuple(h.shape)
     (1, 2, 4)
     """
+
+    def _precisions(self, start: tuple[BH, ...], ragged: bool) -> list[torch.dtype]:
+        del ragged
+        return [start[0].dtype]  # what is left of the old state is added as it is
 
     def _biases(self, first: Tensor, second: Tensor) -> dict[str, Tensor]:
         gates, candidate = second.split([2 * self.hidden_size, self.hidden_size])
@@ -270,14 +308,27 @@ def _plain(tensors: Iterable[Any]) -> bool:
         or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
-        or torch.is_autocast_enabled("cpu")
     ):
         return False
     first, *rest = tensors
-    return (
-        all(type(t) in (Tensor, nn.Parameter) and t.layout == torch.strided for t in (first, *rest))
-        and first.device.type == "cpu"
-        and first.dtype in PRECISIONS
-        and first.numel() > 0
-        and all(t.device == first.device and t.dtype == first.dtype for t in rest)
-    )
+    if (
+        any(type(t) not in (Tensor, nn.Parameter) or t.layout != torch.strided for t in (first, *rest))
+        or first.device.type != "cpu"
+        or first.numel() == 0
+        or any(t.device != first.device for t in rest)
+    ):
+        return False
+    if torch.is_autocast_enabled("cpu"):
+        mixed = all(t.dtype in (torch.float32, torch.bfloat16) for t in (first, *rest))
+        return mixed and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return first.dtype in PRECISIONS and all(t.dtype == first.dtype for t in rest)
+
+
+def _even(given: PackedSequence) -> bool:
+    """Whether all its sequences are of one length."""
+    return int(given.batch_sizes[0]) == int(given.batch_sizes[-1])
+
+
+def _to(given: Any, dtype: torch.dtype) -> Any:
+    """A tensor or a packed sequence in another precision."""
+    return given._replace(data=given.data.to(dtype)) if isinstance(given, PackedSequence) else given.to(dtype)
