@@ -10,7 +10,7 @@ What a run folder holds: :mod:`elman.training.folder`. How one is made: ``elman 
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from elman.errors import ModelError, OptionError, RunError, TokenError
 from elman.measures import perplexity
 from elman.measures.perplexity import CHUNK, Perplexity
 from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
+from elman.models.streamed import StreamedLanguageModel
 from elman.ngrams import CountedModel
 from elman.protocols import LanguageModel, State
 from elman.recipe import Recipe
@@ -157,6 +158,25 @@ class Run:
         spaced = not heard or prompt[-1].isspace()  # no other space is set before the first word then
         pieces = self._pieces(ids, None if spaced else self.vocabulary.tokens[heard[-1]])
         return pieces if stop is None else before(stop, pieces)
+
+    def streamed(self, weights: str = "float32") -> "Run":
+        """The same run, reading token by token on weights packed once: ``step`` and ``generate`` are faster.
+
+        ``weights``: how they are kept, "float32", "bfloat16" or "int8"; fewer bits are faster again, and
+        what they cost is what ``evaluate`` then finds. Packing takes a second or so, and evaluation token by
+        token is slower than by scans: it pays for long texts and many steps. A snapshot: see
+        :class:`elman.models.StreamedLanguageModel`.
+
+        Raises :class:`~elman.errors.OptionError` for another format, a counted model, and a cell that cannot
+        be traced.
+        """
+        if not isinstance(self.model, RecurrentLanguageModel):
+            raise OptionError(
+                f"The run {self.folder.path} was to be read with weights in {weights}.",
+                f"Its model is a {type(self.model).__name__}; only a recurrent model is streamed.",
+                "Use the run as it is.",
+            )
+        return replace(self, model=StreamedLanguageModel(self.model, weights))
 
     def start(self) -> Prediction:
         """What a text begins with: the state of a stream that has read the start token only."""

@@ -284,3 +284,37 @@ def test_after_a_prompt_that_ends_in_a_space_no_other_is_set(trained: dict[tuple
     plain = "".join(run.generate("the cat", 5, seed=3))
     assert plain.startswith(" ")
     assert "".join(run.generate("the cat ", 5, seed=3)) == plain[1:]
+
+
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_a_streamed_run_does_the_same(trained: dict[tuple[str, str], Path], unit: str, text: Path) -> None:
+    run = elman.load(trained[unit, "recurrent"])
+    streamed = run.streamed()
+    assert streamed.evaluate(data=text).nats == pytest.approx(run.evaluate(data=text).nats, rel=1e-6)
+    lines = ["the cat\n", "a dog sees home .\n"]
+    assert list(streamed.score(lines)) == pytest.approx(list(run.score(lines)), rel=1e-5)
+    for seed in (1, 2):
+        assert list(streamed.generate("the", 40, seed=seed)) == list(run.generate("the", 40, seed=seed))
+    mine, theirs = streamed.start(), run.start()
+    for token in run.tokeniser.tokens("the dog runs"):
+        mine, theirs = streamed.step(token, mine.state), run.step(token, theirs.state)
+        torch.testing.assert_close(mine.log_probabilities, theirs.log_probabilities, rtol=1e-5, atol=1e-5)
+
+
+def test_fewer_bits_cost_little_and_not_nothing(trained: dict[tuple[str, str], Path], text: Path) -> None:
+    run = elman.load(trained["words", "recurrent"])
+    exact = run.evaluate(data=text).nats_per_token
+    for weights, most in (("bfloat16", 1e-3), ("int8", 2e-3)):
+        cost = run.streamed(weights).evaluate(data=text).nats_per_token - exact
+        assert 1e-7 < abs(cost) < most
+
+
+def test_a_counted_model_is_not_streamed(trained: dict[tuple[str, str], Path]) -> None:
+    folder = trained["words", "counted"]
+    with pytest.raises(OptionError) as caught:
+        elman.load(folder).streamed("int8")
+    assert str(caught.value) == (
+        f"The run {folder} was to be read with weights in int8.\n"
+        "  Its model is a CountedModel; only a recurrent model is streamed.\n"
+        "  Use the run as it is."
+    )

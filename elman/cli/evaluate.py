@@ -18,28 +18,26 @@ Reads a text as one stream, from its first token to its last, and says how well 
 perplexity = exp(nats per token). Of characters also bits per character = nats per character / ln 2."""
 EXAMPLE = """\
   elman evaluate runs/zaremba2014-ptb-small --split valid
-  elman evaluate runs/shakespeare --data another-play.txt --json"""
+  elman evaluate runs/shakespeare --data another-play.txt --json
+  elman evaluate runs/shakespeare --weights int8"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that `elman train` wrote")
+    options.add_run(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--split", help="train, valid or test (default; valid where there is none)")
     which.add_argument("--data", type=Path, metavar="FILE", help="all of another text")
     parser.add_argument(
         "--chunk", type=options.positive, metavar="T", help="steps read at once; the result is the same"
     )
-    options.add_device(parser)
     options.add_data_dir(parser)
     options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    import elman
     from elman.measures.perplexity import CHUNK
 
-    options.set_threads(args)
-    loaded = elman.load(args.folder, args.device)
+    loaded = options.open_run(args)
     read, ids = _text(loaded, args)
     found = measures(loaded.evaluate_ids(ids, chunk=args.chunk or CHUNK), loaded.recipe.text.unit)
     if args.json:

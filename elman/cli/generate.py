@@ -4,7 +4,6 @@ import argparse
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from elman.cli import options
 from elman.errors import OptionError
@@ -14,11 +13,12 @@ Draws text from the model of RUN and prints each token as soon as it is drawn. T
 text; sample k of --count has the seed SEED + k - 1. What --json prints has the seed in it."""
 EXAMPLE = """\
   elman generate runs/karpathy2015-shakespeare --prompt 'KING:' --temperature 0.8 --tokens 500 --seed 1
-  elman generate runs/zaremba2014-ptb-small --prompt 'the company said' --top-p 0.9 --count 3 --json"""
+  elman generate runs/zaremba2014-ptb-small --prompt 'the company said' --top-p 0.9 --count 3 --json
+  elman generate runs/novel --tokens 20000 --weights int8"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that `elman train` wrote")
+    options.add_run(parser)
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with")
     parser.add_argument(
         "--tokens", type=options.positive, default=200, metavar="N", help="at most (default: 200)"
@@ -32,18 +32,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="of the draw (default: a new one each time)")
     parser.add_argument("--count", type=options.positive, default=1, metavar="C", help="samples (default: 1)")
     parser.add_argument("--stop", metavar="TEXT", help="end before this text")
-    options.add_device(parser)
     options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    import elman
-
     seed = secrets.randbelow(2**31) if args.seed is None else args.seed
     if seed < 0:
         raise OptionError(f"--seed {seed} was given.", "A seed is 0 or more.", "Give another.")
-    options.set_threads(args)
-    loaded = elman.load(args.folder, args.device)
+    loaded = options.open_run(args)
 
     def sample(k: int) -> Iterator[str]:
         return loaded.generate(

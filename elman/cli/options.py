@@ -14,6 +14,7 @@ from elman.errors import OptionError
 
 if TYPE_CHECKING:  # at run time only inside the functions: --help must not wait for torch
     from elman.recipe import Recipe
+    from elman.run import Run
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,25 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("machine")
     group.add_argument("--device", default="auto", help="cpu, cuda, or auto: a GPU if there is one (default)")
     group.add_argument("--threads", type=positive, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """For verbs that use a trained model: the run, and how its weights are kept; see :func:`open_run`."""
+    parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that `elman train` wrote")
+    parser.add_argument(
+        "--weights",
+        metavar="FORMAT",
+        help="read token by token, weights packed as float32, bfloat16 or int8 (default: the model as it is)",
+    )
+    add_device(parser)
+
+
+def open_run(args: argparse.Namespace) -> "Run":
+    import elman
+
+    set_threads(args)
+    loaded = elman.load(args.folder, args.device)
+    return loaded if args.weights is None else loaded.streamed(args.weights)
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

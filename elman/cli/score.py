@@ -4,7 +4,6 @@ import argparse
 import io
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 from elman.cli import options
@@ -19,19 +18,15 @@ EXAMPLE = """\
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="RUN", help="the folder that `elman train` wrote")
+    options.add_run(parser)
     parser.add_argument(
         "--independent", action="store_true", help="forget everything at the end of each line"
     )
-    options.add_device(parser)
     options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    import elman
-
-    options.set_threads(args)
-    loaded = elman.load(args.folder, args.device)
+    loaded = options.open_run(args)
     scores = loaded.score(lines_of(sys.stdin.buffer), independent=args.independent)
     if args.json:
         nats = list(scores)

@@ -60,13 +60,25 @@ class Run(ctypes.Structure):
             )
         ),
         *((name, c_int64) for name in ("stage_count", "group_count", "buffer_count", "factor_count")),
-        *((name, c_void_p) for name in ("scratch", "before", "after")),
+        *((name, c_void_p) for name in ("scratch", "before", "after", "weights")),
     ]  # fmt: skip
+
+
+class Weights(ctypes.Structure):
+    _fields_ = [("panels", c_void_p), ("scales", c_void_p), ("format", c_int64)]
+
+
+class Port(ctypes.Structure):
+    _fields_ = [("buffer", c_int32), ("argument", c_int32), ("offset", c_int64)]
+
+
+class Stream(ctypes.Structure):
+    _fields_ = [("run", c_void_p), ("buffers", c_void_p), ("ports", c_void_p), ("port_count", c_int64)]
 
 
 #: In the order in which the library tells its sizes.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
-    Instruction, Stage, Group, Product, Matrix, Buffer, Factor, Run,
+    Instruction, Stage, Group, Product, Matrix, Buffer, Factor, Run, Weights, Port, Stream,
 )  # fmt: skip
 
 #: Where the arguments of a two-argument operation come from, as in ``native/plan.h``.

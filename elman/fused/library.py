@@ -43,6 +43,8 @@ class Library:
                 raise OSError(
                     f"{path.name} was built from other sources: {structure.__name__} has another size"
                 )
+        self.stream = self._library.elman_stream
+        self.stream.argtypes, self.stream.restype = [ctypes.c_void_p] * 5, None
         #: The file of the OpenMP whose threads it runs on; None: it starts threads of its own.
         self.openmp: Path | None = None
         found = _openmp()

@@ -97,6 +97,7 @@ class _Lowering:
         self.cuts = _cuts(program)
         self.out = Lowered()
         self.made: dict[Unit, int] = {}
+        self.places: dict[tuple[int, int, int], int] = {}
         self.stored: dict[int, str] = {}  # program node → the buffer that holds all of it
 
     def result(self) -> Lowered:
@@ -134,6 +135,12 @@ class _Lowering:
 
     def _unit(self, place: int, start: int, stop: int) -> int:
         """The unit that is columns start … stop of a node: between neighbouring cuts of it."""
+        key = place, start, stop
+        if key not in self.places:  # each once: the ways through a chain of layers are without number
+            self.places[key] = self._new_unit(place, start, stop)
+        return self.places[key]
+
+    def _new_unit(self, place: int, start: int, stop: int) -> int:
         node = self.program.nodes[place]
         width = stop - start
         if node.op == "input":

@@ -4,6 +4,7 @@ from elman.layers.bidirectional import Bidirectional
 from elman.layers.embedding import Embedding, OneHot
 from elman.layers.softmax import Softmax
 from elman.layers.stack import EncoderStack, Stack
+from elman.layers.streamer import Streamer
 from elman.layers.torch_weights import from_torch, to_torch
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "OneHot",
     "Softmax",
     "Stack",
+    "Streamer",
     "from_torch",
     "to_torch",
 ]

@@ -173,7 +173,7 @@ class RecurrentLanguageModel(nn.Module):
         return self.stack.initial_state(batch)
 
     def step(self, tokens: B, state: Any) -> tuple[BV, Any]:
-        self._require(tokens, "tokens", "B")
+        require_ids(tokens, "tokens", "B", self.vocabulary_size)
         output, state = self.stack.step(self.embedding(tokens), state)
         return self.softmax.log_probabilities(self._read_out(output)), state
 
@@ -189,14 +189,7 @@ class RecurrentLanguageModel(nn.Module):
         return self.softmax.loss(hidden, rows), state
 
     def _read(self, inputs: TB, targets: TB, state: Any) -> tuple[Tensor, Tensor, Any]:
-        self._require(inputs, "inputs", "T B")
-        self._require(targets, "targets", "T B")
-        if inputs.shape != targets.shape:
-            raise ShapeError(
-                "A language model was asked for the probability of targets after inputs.",
-                f"inputs are {tuple(inputs.shape)}, targets {tuple(targets.shape)} (T B).",
-                "Give one target for every input: the token that follows it.",
-            )
+        require_pairs(inputs, targets, self.vocabulary_size)
         output, state = self.stack.scan(self.embedding(inputs), state)
         return self._read_out(output).flatten(0, 1), targets.flatten(), state
 
@@ -204,23 +197,37 @@ class RecurrentLanguageModel(nn.Module):
         output = drop(output, self.options.dropout_output, self.training)
         return output if self.map is None else self.map(output)
 
-    def _require(self, ids: Tensor, name: str, letters: str) -> None:
-        asked = f"A recurrent language model over {self.vocabulary_size} tokens was given {name}."
-        if ids.dim() != len(letters.split()) or ids.dtype != torch.int64:
-            raise ShapeError(
+
+def require_pairs(inputs: TB, targets: TB, vocabulary_size: int) -> None:
+    """Raises :class:`ShapeError` or :class:`TokenError` unless there is a target for every input, T B."""
+    require_ids(inputs, "inputs", "T B", vocabulary_size)
+    require_ids(targets, "targets", "T B", vocabulary_size)
+    if inputs.shape != targets.shape:
+        raise ShapeError(
+            "A language model was asked for the probability of targets after inputs.",
+            f"inputs are {tuple(inputs.shape)}, targets {tuple(targets.shape)} (T B).",
+            "Give one target for every input: the token that follows it.",
+        )
+
+
+def require_ids(ids: Tensor, name: str, letters: str, vocabulary_size: int) -> None:
+    """Raises :class:`ShapeError` or :class:`TokenError` unless these are ids of the vocabulary."""
+    asked = f"A recurrent language model over {vocabulary_size} tokens was given {name}."
+    if ids.dim() != len(letters.split()) or ids.dtype != torch.int64:
+        raise ShapeError(
+            asked,
+            f"{name} are {tuple(ids.shape)} of {ids.dtype}; they must be {letters} of torch.int64.",
+            "Sequences of ids are T B (time first); a single step is B.",
+        )
+    # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id.
+    if ids.device.type == "cpu" and ids.numel() > 0:
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= vocabulary_size:
+            raise TokenError(
                 asked,
-                f"{name} are {tuple(ids.shape)} of {ids.dtype}; they must be {letters} of torch.int64.",
-                "Sequences of ids are T B (time first); a single step is B.",
+                f"The ids go from {low} to {high}; they must be from 0 to {vocabulary_size - 1}.",
+                "Encode the text with the vocabulary that the model was trained with.",
             )
-        # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id.
-        if ids.device.type == "cpu" and ids.numel() > 0:
-            low, high = int(ids.min()), int(ids.max())
-            if low < 0 or high >= self.vocabulary_size:
-                raise TokenError(
-                    asked,
-                    f"The ids go from {low} to {high}; they must be from 0 to {self.vocabulary_size - 1}.",
-                    "Encode the text with the vocabulary that the model was trained with.",
-                )
 
 
 def _cell(options: RecurrentOptions, input_size: int) -> Cell:

@@ -112,3 +112,15 @@ def test_what_cannot_be_evaluated(elman: Callable[..., Said], folder: Path, tmp_
     assert "It is cut short or damaged" in refused(elman("evaluate", cut), "RunError")[1]
     (cut / "machine.toml").write_text("format = 99\n")
     assert "It is in format 99" in refused(elman("evaluate", cut), "RunError")[1]
+
+
+def test_weights_are_read_in_the_format_that_is_named(elman: Callable[..., Said], folder: Path) -> None:
+    run = package.load(folder / "words")
+    words = ("evaluate", folder / "words", "--split", "valid", "--json")
+    exact = json.loads(elman(*words).out)["nats_per_token"]
+    found = json.loads(elman(*words, "--weights", "int8").out)["nats_per_token"]
+    assert found == run.streamed("int8").evaluate("valid").nats_per_token
+    assert found == pytest.approx(exact, rel=1e-2)
+    assert found != exact
+    said = elman(*words, "--weights", "int4")
+    assert refused(said, "OptionError")[1] == "The formats are float32, bfloat16, int8."

@@ -95,3 +95,8 @@ def test_values_out_of_range_are_refused(
     options: tuple[str, object], elman: Callable[..., Said], folder: Path
 ) -> None:
     assert len(refused(elman("generate", folder / "words", *options), "OptionError")) == 3
+
+
+def test_a_streamed_model_draws_the_same_text(elman: Callable[..., Said], folder: Path) -> None:
+    words = ("generate", folder / "words", "--tokens", 30, "--seed", 7, "--json")
+    assert json.loads(elman(*words, "--weights", "float32").out) == json.loads(elman(*words).out)

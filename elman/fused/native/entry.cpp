@@ -2,6 +2,7 @@
 
 #include "bfloat16.h"
 #include "scan.h"
+#include "stream.h"
 #include "team.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
@@ -18,8 +19,9 @@ EXPORT const char* elman_operations() {
 // Sizes of the structures, to be compared with Python's.
 EXPORT int64_t elman_size(int64_t which) {
     const int64_t sizes[] = {sizeof(elman::Instruction), sizeof(elman::Stage), sizeof(elman::Group), sizeof(elman::Product),
-                             sizeof(elman::Matrix), sizeof(elman::Buffer), sizeof(elman::Factor), sizeof(Run)};
-    return which >= 0 && which < 8 ? sizes[which] : -1;
+                             sizeof(elman::Matrix), sizeof(elman::Buffer), sizeof(elman::Factor), sizeof(Run),
+                             sizeof(elman::Weights), sizeof(elman::Port), sizeof(elman::Stream)};
+    return which >= 0 && which < 11 ? sizes[which] : -1;
 }
 
 EXPORT int64_t elman_vector_bytes() { return elman::VECTOR_BYTES; }
@@ -50,3 +52,8 @@ EXPORT int64_t elman_scratch_bfloat16(const Run* run) { return elman::scratch_by
 EXPORT void elman_scan_float32(const Run* run) { elman::scan<float>(*run); }
 EXPORT void elman_scan_float64(const Run* run) { elman::scan<double>(*run); }
 EXPORT void elman_scan_bfloat16(const Run* run) { elman::scan<elman::Pair>(*run); }
+
+// One step: x and the state before it are read, the output and the state after it written; rows side by side.
+EXPORT void elman_stream(const elman::Stream* stream, float* x, float* before, float* y, float* after) {
+    elman::step(*stream, {x, before, y, after});
+}

@@ -1,7 +1,10 @@
 #include "interpreter.h"
 
+#include <type_traits>
+
 #include "arithmetic.h"
 #include "gemm.h"
+#include "gemv.h"
 
 namespace elman {
 namespace {
@@ -45,6 +48,13 @@ void Interpreter<E>::product(const Group& group, int index, const Tile& tile, in
     for (int64_t r = 0; r < tile.rows; ++r) {
         if constexpr (STEPS<E> == 2) rows[r] = sides + side_of[index] + (tile.row + r) * inner;
         else rows[r] = steps.read(group.buffer, tile.row + r) + group.offset;
+    }
+    if constexpr (std::is_same_v<E, float>) {
+        if (run.weights != nullptr) {
+            const int64_t first = tile.unit / V * group.count, count = width / V * group.count;
+            multiply_packed(run.weights[index], inner, rows, tile.rows, first, count, group.count, to, tile.size, width);
+            return;
+        }
     }
     // The panels of this tile: for each product those of its units. Many products go in several rounds.
     constexpr int MOST = 32;

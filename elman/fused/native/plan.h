@@ -79,6 +79,13 @@ struct Factor {
     int64_t out_row;
 };
 
+// The weights of one group, packed beforehand (see gemv.h).
+struct Weights {
+    const void* panels;
+    const float* scales;  // of int8: one for each column; else null
+    int64_t format;
+};
+
 struct Run {
     int64_t steps, batch;
     int64_t descending;       // 1: from the last step to the first
@@ -97,6 +104,22 @@ struct Run {
     char* scratch;
     const Run* before;        // what needs no past, done for the steps of a chunk (its `together`) before they are
     const Run* after;         // and after them
+    const Weights* weights;  // per group, float32 only; or null: the matrices are packed for this run
+};
+
+// A buffer that lies in what is handed over at each step: the input, the state before it, the output, the state
+// after it.
+struct Port {
+    int32_t buffer, argument;
+    int64_t offset;
+};
+
+// A run of one step, made once and taken many times.
+struct Stream {
+    Run* run;
+    Buffer* buffers;  // those of the run
+    const Port* ports;
+    int64_t port_count;
 };
 
 }  // namespace elman

@@ -54,7 +54,7 @@ template <class E> struct Layout {
             return at;
         };
         int64_t panels = 0, room = 0, beside = 0;
-        for (int64_t g = 0; g < run.group_count; ++g) panels += panel_elements<E>(run.groups[g]);
+        for (int64_t g = 0; !run.weights && g < run.group_count; ++g) panels += panel_elements<E>(run.groups[g]);
         for (int64_t s = 0; s < run.stage_count; ++s) {
             const int64_t needed = register_size(run.stages[s]) * run.stages[s].registers;
             const int64_t left = side_elements(run, run.stages[s]);
@@ -161,7 +161,7 @@ template <class E> struct Worker {
           interpreter{run, steps, w.template at<const E>(w.layout.packed), w.template at<const int64_t>(w.layout.groups),
                       w.template at<T>(w.layout.registers_of(thread)), w.template at<E>(w.layout.sides_of(thread)),
                       w.template at<int64_t>(w.layout.side_of_of(thread)), thread} {
-        w.pack(thread, threads);
+        if (!run.weights) w.pack(thread, threads);
     }
 
     Worker(const Worker&) = delete;
@@ -237,7 +237,7 @@ template <class E> struct Scan {
         std::optional<Worker<E>> first, last;
         if (before) first.emplace(*before, barrier, thread, threads);
         if (after) last.emplace(*after, barrier, thread, threads);
-        barrier.wait(threads);
+        if (!run.weights) barrier.wait(threads);
         const int64_t chunks = parts(run.steps, run.chunk);
         for (int64_t k = 0; k < chunks; ++k) {
             const int64_t begin = (run.descending ? chunks - 1 - k : k) * run.chunk;
@@ -254,7 +254,7 @@ template <class E> struct Scan {
                 last->factors(begin, end, k == 0);
             }
             steps.factors(begin, end, k == 0);
-            barrier.wait(threads);  // the next chunk takes the place of this one
+            if (k + 1 < chunks) barrier.wait(threads);  // the next chunk takes the place of this one
         }
     }
 };
