@@ -10,7 +10,7 @@ from elman.axes import BH, BX
 from elman.fused import library, native, passes
 from elman.fused.compiled import Part
 from elman.fused.invariants import Invariants
-from elman.fused.native import Place
+from elman.fused.native import Place, Work
 from elman.fused.passes import Shape
 from elman.fused.program import Builder
 from elman.fused.trace import Traced
@@ -39,10 +39,8 @@ class Linear:
         """Writes y to ``out``, which is contiguous."""
         plan = self._part.forward(False)
         places = {"x": Place(_rows(x)), "bias": Place(bias.contiguous()), plan.home["y"]: Place(out[None])}
-        native.run(
-            self._part.library, plan, places, {"weight": weight}, steps=1, batch=x.shape[0], split_rows=True,
-            half=self._part.half,
-        )  # fmt: skip
+        work = Work(plan, places, {"weight": weight})
+        native.run(self._part.library, work, steps=1, batch=x.shape[0], half=self._part.half)
 
     def backward(self, d_y: BH, x: BX, weight: Tensor, for_x: bool, for_weight: bool) -> Gradients:
         """The gradients that are asked for: d_y W and d_yᵀ x."""
