@@ -9,6 +9,9 @@ namespace {
 constexpr int64_t DEPTH = 1024;
 // Bytes of packed left side that a thread keeps in its second cache.
 constexpr int64_t LEFT_BYTES = 256 * 1024;
+// Rows of a wide left side lie far apart, where no processor looks ahead by itself: so many elements of the inner
+// size before they are packed they are asked for.
+constexpr int64_t AHEAD = 3;
 constexpr int HEIGHT = rows_beside(PANELS);
 
 template <class E> int64_t depth(const Run& run) {
@@ -88,6 +91,9 @@ void factor(const Run& run, const Factor& f, const Steps<Value<E>>& steps, int64
             const int64_t row = strip * HEIGHT, rows = (f.rows < (strip + here) * HEIGHT ? f.rows : (strip + here) * HEIGHT) - row;
             for (int64_t k = 0; k < inner; ++k) {
                 const T* from[2] = {};
+                rows_of(f.left, k + AHEAD, from);
+                for (const T* ahead : from)
+                    for (int64_t r = 0; ahead && r < rows; r += V) __builtin_prefetch(ahead + row + r);
                 rows_of(f.left, k, from);
                 const E* left = line;
                 if constexpr (STEPS<E> == 1) left = from[0] ? from[0] + row : nullptr;
