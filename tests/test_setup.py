@@ -1,4 +1,4 @@
-"""Wheels, built with a compiler, without one, and with one that fails: complete, and saying what is left out."""
+"""Wheels, built with a compiler, without one, and with one that fails: complete, saying what is left out."""
 
 import json
 import os

@@ -35,7 +35,7 @@ class LSTMWithoutForgetGate(Packed):
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, g, o = (x + linear(state.h, self.weight_h)).chunk(3, dim=-1)
-        c = state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 
@@ -69,7 +69,7 @@ class LSTMWithoutInputGate(ForgetGated):
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         f, g, o = (x + linear(state.h, self.weight_h)).chunk(3, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 
@@ -103,7 +103,7 @@ class LSTMWithoutOutputGate(ForgetGated):
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g = (x + linear(state.h, self.weight_h)).chunk(3, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         h = torch.tanh(c)
         return h, MemoryState(h, c)
 

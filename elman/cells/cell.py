@@ -14,6 +14,7 @@ for all T steps in one product; ``advance`` holds what needs the past and is don
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,6 +25,7 @@ from elman.axes import BG, BH, BX, TBG, TBH, TBX, B
 from elman.errors import ShapeError
 from elman.fused import choose
 from elman.fused.definition import flip
+from elman.fused.noise import require
 
 
 class HiddenState(NamedTuple):
@@ -53,12 +55,18 @@ class Encoder(nn.Module, ABC):
         """The state before the first step, for ``batch`` sequences, on the parameters' device and dtype."""
 
     @abstractmethod
-    def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+    def scan(self, x: TBX, state: Any = None, lengths: B | None = None, noise: Any = None) -> tuple[TBH, Any]:
         """Reads all steps of ``x`` (T B X) from ``state`` (default: the initial one).
 
         With ``lengths`` (int64, B; 0 … T): past the end of a sequence outputs are zero and the state
-        does not move. Returns the outputs (T B H) and each sequence's last state.
+        does not move. ``noise``: masks drawn before the scan (:mod:`elman.cells.noise`), by the names of
+        the sites where they fall, (1 or T) B H; a stack takes those of each layer. No gradient flows to
+        them. Returns the outputs (T B H) and each sequence's last state.
         """
+
+    def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> Any:
+        """Masks for ``scan(…, noise=…)`` over so many steps; None for what has no noise."""
+        del batch, steps, generator
 
 
 class Recurrence(Encoder):
@@ -71,7 +79,9 @@ class Recurrence(Encoder):
     def step(self, x: BX, state: Any) -> tuple[BH, Any]:
         """One step: reads ``x`` (B X) in ``state``; returns the output (B H) and the new state."""
 
-    def scan_reversed(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
+    def scan_reversed(
+        self, x: TBX, state: Any = None, lengths: B | None = None, noise: Any = None
+    ) -> tuple[TBH, Any]:
         """The same from the last step of each sequence to its first; outputs stand at their own steps.
 
         It is :meth:`scan` over sequences turned around, whose outputs are turned back. The state returned
@@ -79,7 +89,7 @@ class Recurrence(Encoder):
         """
         if lengths is not None:
             require_lengths(lengths, x)
-        outputs, last = self.scan(flip(x, lengths), state, lengths)
+        outputs, last = self.scan(flip(x, lengths), state, lengths, _turned(noise, lengths))
         return flip(outputs, lengths), last
 
 
@@ -91,6 +101,8 @@ class Cell(Recurrence):
     """
 
     GATES: ClassVar[str]
+    TOGETHER: ClassVar[tuple[str, ...]] = ()
+    """Leaves of the state that mean something only together: zoneout may hold none of them back."""
     hidden_size: int
     """H, in features: the size of ``h`` or, where a cell projects its output, of its memory ``c``."""
 
@@ -129,19 +141,39 @@ class Cell(Recurrence):
         self._require(x, "B X")
         return self.advance(self.project(x), state)
 
-    def scan(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
-        return self._scan(x, state, lengths, reverse=False)
+    def candidate(self, g: BH) -> BH:
+        """``g`` as it is: the mark by which ``advance`` says what a memory takes in, where dropout may fall.
 
-    def scan_reversed(self, x: TBX, state: Any = None, lengths: B | None = None) -> tuple[TBH, Any]:
-        return self._scan(x, state, lengths, reverse=True)
+        Write ``g = self.candidate(torch.tanh(g))`` for noise on it (:class:`elman.cells.noise.Noise`).
+        """
+        return g
 
-    def _scan(self, x: TBX, state: Any, lengths: B | None, reverse: bool) -> tuple[TBH, Any]:
+    def scan(
+        self, x: TBX, state: Any = None, lengths: B | None = None, noise: Mapping[str, Tensor] | None = None
+    ) -> tuple[TBH, Any]:
+        return self._scan(x, state, lengths, noise, reverse=False)
+
+    def scan_reversed(
+        self, x: TBX, state: Any = None, lengths: B | None = None, noise: Mapping[str, Tensor] | None = None
+    ) -> tuple[TBH, Any]:
+        return self._scan(x, state, lengths, noise, reverse=True)
+
+    def _scan(
+        self, x: TBX, state: Any, lengths: B | None, noise: Mapping[str, Tensor] | None, reverse: bool
+    ) -> tuple[TBH, Any]:
         self._require(x, "T B X")
         if state is None:
             state = self.initial_state(x.shape[1])
         if lengths is not None:
             require_lengths(lengths, x)
-        return choose.scan(self, x, state, lengths, reverse=reverse)
+        if not noise:
+            return choose.scan(self, x, state, lengths, reverse=reverse)
+        require(self, noise, x)
+        within = {name: mask for name, mask in noise.items() if name not in ("input", "output")}
+        if "input" in noise:
+            x = x * noise["input"].detach().to(x)
+        y, last = choose.scan(self, x, state, lengths, within, reverse)
+        return y * noise["output"].detach().to(y) if "output" in noise else y, last
 
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
@@ -165,6 +197,18 @@ class Cell(Recurrence):
             asked=f"{type(self).__name__}({self.extra_repr()}) was given an input of {axes.say(x)}.",
             do="Sequences are T B X (time first); a single step is B X.",
         )
+
+
+def _turned(noise: Any, lengths: B | None) -> Any:
+    """Masks for sequences turned around: those of every step are turned too."""
+    if isinstance(noise, Mapping):
+        return {
+            name: flip(mask.expand(-1, len(lengths), -1) if lengths is not None else mask, lengths)
+            if mask.dim() == 3 and mask.shape[0] > 1
+            else mask
+            for name, mask in noise.items()
+        }
+    return None if noise is None else tuple(_turned(each, lengths) for each in noise)
 
 
 def require_at_least(least: int, name: str, number: int, cell: str) -> None:

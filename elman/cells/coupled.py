@@ -38,7 +38,7 @@ class CoupledLSTM(ForgetGated):
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         f, g, o = (x + linear(state.h, self.weight_h)).chunk(3, dim=-1)
         f = torch.sigmoid(f)
-        c = f * state.c + (1 - f) * torch.tanh(g)
+        c = f * state.c + (1 - f) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 
@@ -76,7 +76,7 @@ class CappedLSTM(ForgetGated):
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g, o = (x + linear(state.h, self.weight_h)).chunk(4, dim=-1)
         f = torch.sigmoid(f)
-        c = f * state.c + torch.minimum(1 - f, torch.sigmoid(i)) * torch.tanh(g)
+        c = f * state.c + torch.minimum(1 - f, torch.sigmoid(i)) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 

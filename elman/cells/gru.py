@@ -48,7 +48,7 @@ class GRU(Packed):
         h_r, h_z, h_n = linear(state.h, self.weight_h).chunk(3, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + r * (h_n + self.bias_h))
+        n = self.candidate(torch.tanh(x_n + r * (h_n + self.bias_h)))
         h = (1 - z) * n + z * state.h
         return h, HiddenState(h)
 
@@ -86,7 +86,7 @@ class GRUResetBefore(Packed):
         h_r, h_z = linear(state.h, gates).chunk(2, dim=-1)
         r = torch.sigmoid(x_r + h_r)
         z = torch.sigmoid(x_z + h_z)
-        n = torch.tanh(x_n + linear(r * state.h, candidate))
+        n = self.candidate(torch.tanh(x_n + linear(r * state.h, candidate)))
         h = (1 - z) * n + z * state.h
         return h, HiddenState(h)
 

@@ -41,7 +41,7 @@ class JANET(ForgetGated):
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         s, n = (x + linear(state.h, self.weight_h)).chunk(2, dim=-1)
-        h = torch.sigmoid(s) * state.h + (1 - torch.sigmoid(s - self.beta)) * torch.tanh(n)
+        h = torch.sigmoid(s) * state.h + (1 - torch.sigmoid(s - self.beta)) * self.candidate(torch.tanh(n))
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:

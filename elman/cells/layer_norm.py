@@ -56,7 +56,7 @@ class LayerNormLSTM(ForgetGated):
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g, o = (x + normalised(linear(state.h, self.weight_h), self.gain_h)).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(normalised(c, self.gain_c) + self.bias_c)
         return h, MemoryState(h, c)
 

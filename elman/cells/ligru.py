@@ -35,7 +35,7 @@ class LiGRU(Packed):
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         z, n = (x + linear(state.h, self.weight_h)).chunk(2, dim=-1)
         z = torch.sigmoid(z)
-        h = z * state.h + (1 - z) * torch.relu(n)
+        h = z * state.h + (1 - z) * self.candidate(torch.relu(n))
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:

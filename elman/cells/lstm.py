@@ -40,7 +40,7 @@ class LSTM(ForgetGated):
 
     def advance(self, x: BG, state: MemoryState) -> tuple[BH, MemoryState]:
         i, f, g, o = (x + linear(state.h, self.weight_h)).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 

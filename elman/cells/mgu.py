@@ -34,7 +34,7 @@ class MGU(Packed):
         gate, candidate = self.weight_h.chunk(2)
         x_f, x_n = x.chunk(2, dim=-1)
         f = torch.sigmoid(x_f + linear(state.h, gate))
-        n = torch.tanh(x_n + linear(f * state.h, candidate))
+        n = self.candidate(torch.tanh(x_n + linear(f * state.h, candidate)))
         h = (1 - f) * state.h + f * n
         return h, HiddenState(h)
 

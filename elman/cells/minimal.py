@@ -43,7 +43,7 @@ class MinGRU(Cell):
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         kept, new = x.chunk(2, dim=-1)
-        h = kept * state.h + new
+        h = kept * state.h + self.candidate(new)
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
@@ -88,7 +88,7 @@ class MinLSTM(Cell):
 
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         kept, new = x.chunk(2, dim=-1)
-        h = kept * state.h + new
+        h = kept * state.h + self.candidate(new)
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:

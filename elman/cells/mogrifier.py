@@ -59,7 +59,7 @@ class MogrifierLSTM(ForgetGated):
                 h = 2 * torch.sigmoid(linear(x, self.weights_r[k // 2])) * h
         gates = linear(x, self.weight_x) + linear(h, self.weight_h) + self.bias
         i, f, g, o = gates.chunk(4, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         h = torch.sigmoid(o) * torch.tanh(c)
         return h, MemoryState(h, c)
 

@@ -85,7 +85,7 @@ class MUT1(Literal):
         x_z, x_r, x_n = x.chunk(3, dim=-1)
         z = torch.sigmoid(x_z)
         r = torch.sigmoid(x_r + linear(state.h, reset))
-        n = torch.tanh(x_n + linear(r * state.h, candidate))
+        n = self.candidate(torch.tanh(x_n + linear(r * state.h, candidate)))
         h = z * n + (1 - z) * state.h
         return h, HiddenState(h)
 
@@ -129,7 +129,7 @@ class MUT2(Literal):
         h_z, h_r = linear(state.h, gates).chunk(2, dim=-1)
         z = torch.sigmoid(x_z + h_z)
         r = torch.sigmoid(x_r + h_r)
-        n = torch.tanh(x_n + linear(r * state.h, candidate))
+        n = self.candidate(torch.tanh(x_n + linear(r * state.h, candidate)))
         h = z * n + (1 - z) * state.h
         return h, HiddenState(h)
 
@@ -163,7 +163,7 @@ class MUT3(Packed):
         x_z, x_r, x_n = x.chunk(3, dim=-1)
         z = torch.sigmoid(x_z + linear(torch.tanh(state.h), update))
         r = torch.sigmoid(x_r + linear(state.h, reset))
-        n = torch.tanh(x_n + linear(r * state.h, candidate))
+        n = self.candidate(torch.tanh(x_n + linear(r * state.h, candidate)))
         h = z * n + (1 - z) * state.h
         return h, HiddenState(h)
 

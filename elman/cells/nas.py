@@ -48,7 +48,7 @@ class NAS(Cell):
         m1 = torch.tanh(torch.sigmoid(a2 + b2) + torch.relu(a3 * b3))
         m2 = torch.tanh(torch.tanh(a4 + b4) * torch.sigmoid(a5 + b5))
         m3 = torch.sigmoid(torch.tanh(a6 + b6) + torch.sigmoid(a7 + b7))
-        c = torch.tanh(m0 + state.c) * m1
+        c = torch.tanh(self.candidate(m0) + state.c) * m1
         h = torch.tanh(c * torch.tanh(m2 + m3))
         return h, MemoryState(h, c)
 

@@ -63,7 +63,7 @@ class ProjectedLSTM(ForgetGated):
 
     def advance(self, x: BG, state: ProjectedState) -> tuple[BH, ProjectedState]:
         i, f, g, o = (x + linear(state.r, self.weight_h)).chunk(4, dim=-1)
-        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * torch.tanh(g)
+        c = torch.sigmoid(f) * state.c + torch.sigmoid(i) * self.candidate(torch.tanh(g))
         r = linear(torch.sigmoid(o) * torch.tanh(c), self.weight_p)
         return r, ProjectedState(r, c)
 

@@ -58,7 +58,7 @@ class RHN(Cell):
         for k in range(self.depth):
             g, t = (linear(h, weights[k]) + (x if k == 0 else biases[k])).chunk(2, dim=-1)
             t = torch.sigmoid(t)
-            h = t * torch.tanh(g) + (1 - t) * h
+            h = t * self.candidate(torch.tanh(g)) + (1 - t) * h
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:

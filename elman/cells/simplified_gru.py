@@ -34,7 +34,7 @@ class SimplifiedGRU(Packed):
     def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
         u, n = (x + linear(state.h, self.weight_h)).chunk(2, dim=-1)
         u = torch.sigmoid(u)
-        h = u * torch.tanh(n) + (1 - u) * state.h
+        h = u * self.candidate(torch.tanh(n)) + (1 - u) * state.h
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:

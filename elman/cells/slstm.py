@@ -49,6 +49,7 @@ class SLSTM(ForgetGated):
     """
 
     GATES = "i f z o"
+    TOGETHER = ("c", "n", "m")
 
     def advance(self, x: BG, state: StabilisedState) -> tuple[BH, StabilisedState]:
         log_i, f, z, o = (x + linear(state.h, self.weight_h)).chunk(4, dim=-1)
@@ -57,7 +58,7 @@ class SLSTM(ForgetGated):
         m = torch.maximum(kept, log_i)
         i = torch.exp(log_i - m)
         f = torch.exp(kept - m)
-        c = f * state.c + i * torch.tanh(z)
+        c = f * state.c + i * self.candidate(torch.tanh(z))
         n = f * state.n + i
         h = torch.sigmoid(o) * c / n
         return h, StabilisedState(h, c, n, m)

@@ -1,7 +1,6 @@
 """Which way a scan runs: by the compiled executor, by a kernel of torch's own, or by the definition."""
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,32 +12,38 @@ from elman.axes import TBH, TBX, B
 from elman.fused import bfloat16, definition, library, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
+from elman.fused.noise import inside, traces
 from elman.fused.operations import Objection
+from elman.fused.trace import settings
 
 #: What each cell was made into, or why not; for each way it was set up.
 _known: WeakKeyDictionary[nn.Module, dict[Any, Compiled | str]] = WeakKeyDictionary()
 
-#: How far, relative in norm, the executor may be from ``advance`` on random values at a cell's first scan.
-TOLERANCE = 1e-4
 
-
-def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
+def scan(
+    cell: Any,
+    x: TBX,
+    state: Any,
+    lengths: B | None,
+    noise: Mapping[str, Tensor] | None = None,
+    reverse: bool = False,
+) -> tuple[TBH, Any]:
     """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors.
 
     With products in bfloat16 where :mod:`elman.fused.bfloat16` says so.
     """
-    leaves = dict(states.leaves(state))
+    leaves, noise = dict(states.leaves(state)), noise or {}
     returned = bfloat16.result(x, (*leaves.values(), *cell.parameters()))
     if returned is None:
-        found = _by_executor(cell, x, leaves, lengths, reverse)
+        found = _by_executor(cell, x, leaves, lengths, noise, reverse)
     else:
         with bfloat16.as_written():
             wide = {name: leaf.float() for name, leaf in leaves.items()}
-            found = _by_executor(cell, x.float(), wide, lengths, reverse, half=True)
+            found = _by_executor(cell, x.float(), wide, lengths, noise, reverse, half=True)
     if found is not None:
         y, last = found[0], states.replace(state, dict(zip(leaves, found[1], strict=True)))
-    elif _transformed():
-        y, last = definition.scan(cell, x, state, lengths, reverse=reverse)
+    elif noise or _transformed():
+        y, last = definition.scan(cell, x, state, lengths, noise, reverse)
     else:
         y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
     return (
@@ -47,19 +52,25 @@ def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False
 
 
 def _by_executor(
-    cell: Any, x: TBX, leaves: dict[str, Tensor], lengths: B | None, reverse: bool, half: bool = False
+    cell: Any,
+    x: TBX,
+    leaves: dict[str, Tensor],
+    lengths: B | None,
+    noise: Mapping[str, Tensor],
+    reverse: bool,
+    half: bool = False,
 ) -> tuple[TBH, tuple[Tensor, ...]] | None:
     """Outputs and last state, leaf by leaf; None where the executor cannot run it."""
     if not _plain(x, leaves.values()):
         return None
-    compiled = compile_cell(cell)
+    compiled = compile_cell(cell, inside(noise))
     if not isinstance(compiled, Compiled):
         return None
-    fixed = compiled.prepare(cell)
+    fixed = compiled.prepare(cell, noise)
     if not _fits(compiled, x, leaves, fixed):
         return None
-    compiled = compiled.halved if half else compiled
-    return fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse)
+    compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
+    return fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
 
 
 def objections(cell: Any) -> list[str]:
@@ -76,25 +87,27 @@ def way(cell: Any) -> str:
     return "definition" if kernel is None else f"torch's {kernel}"
 
 
-def compile_cell(cell: Any) -> Compiled | str:
-    """The cell made ready for the executor, or what speaks against it. Done once for each of its settings."""
+def compile_cell(cell: Any, masks: frozenset[str] = frozenset()) -> Compiled | str:
+    """The cell made ready for the executor, or what speaks against it. Done once for each of its settings.
+
+    ``masks``: the sites of :mod:`elman.fused.noise` at which its Programs are to have masks.
+    """
     if (missing := library.objection()) is not None:
         return missing
-    tensors = [*cell.named_parameters(), *cell.named_buffers()]
-    key = (cell.training, cell.extra_repr(), tuple((name, tensor.shape) for name, tensor in tensors))
+    key = (settings(cell), masks)
     ways = _known.setdefault(cell, {})
     if key not in ways:
-        ways[key] = _compiled(cell)
+        ways[key] = _compiled(cell, masks)
     return ways[key]
 
 
-def _compiled(cell: Any) -> Compiled | str:
+def _compiled(cell: Any, masks: frozenset[str]) -> Compiled | str:
     chosen = library.load()
     if chosen is None:
         return "no compiled executor was found"
     with bfloat16.as_written():
         try:
-            compiled = Compiled(cell, chosen)
+            compiled = Compiled(traces(cell, masks), chosen)
         except Objection as objection:
             return str(objection)
         return _mismatch(cell, compiled) or compiled
@@ -102,29 +115,14 @@ def _compiled(cell: Any) -> Compiled | str:
 
 def _mismatch(cell: Any, compiled: Compiled) -> str | None:
     """Compares with ``project`` and ``advance`` on random values: what depends on values cannot be traced."""
-    generator = torch.Generator().manual_seed(4)
-    like = next(cell.parameters(), torch.zeros(())).detach()
-    if like.device.type != "cpu":
+    like = next(cell.parameters(), torch.zeros(()))
+    if like.device.type != "cpu" or like.dtype not in (*library.PRECISIONS, torch.bfloat16):
         return None  # compared when it comes to the CPU
-    if like.dtype == torch.bfloat16:  # the comparison is one of equations, not of roundings
-        cell, like = copy.deepcopy(cell).float(), like.float()
 
-    def drawn(shape: Iterable[int]) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like.dtype)
+    def run(x: TBX, state: tuple[Tensor, ...], fixed: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> Any:
+        return fused.scan(compiled, x, state, fixed, masks=masks)
 
-    if like.dtype not in library.PRECISIONS:
-        return None
-    with torch.no_grad():
-        x = drawn((3, 4, cell.input_size))
-        # Near the start, and to one side of it: a normaliser drawn close to zero would magnify any rounding.
-        state = states.transform(lambda leaf: leaf + drawn(leaf.shape).abs(), cell.initial_state(4))
-        leaves = dict(states.leaves(state))
-        y, last = fused.scan(compiled, x, tuple(leaves.values()), compiled.prepare(cell))
-        defined, end = definition.scan(cell, x, state, None)
-    for mine, theirs in zip([y, *last], [defined, *(leaf for _, leaf in states.leaves(end))], strict=True):
-        if mine.shape != theirs.shape or not (mine - theirs).norm() <= TOLERANCE * (theirs.norm() + 1e-6):
-            return "its equations depend on values in a way that tracing does not see"
-    return None
+    return definition.mismatch(cell, compiled.traces, run)
 
 
 def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:

@@ -1,5 +1,6 @@
 """A cell made ready for the executor: its Programs, what of their gradients is wanted, and their plans."""
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from elman.fused.derive import Derived, Factor, differentiate
 from elman.fused.library import Library
+from elman.fused.noise import Traces
 from elman.fused.plan import Plan, compile_program
 from elman.fused.program import Builder, Program
-from elman.fused.trace import Traced, trace_cell
+from elman.fused.trace import Traced
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Part:
         self.program = traced.program
         self.fixed = traced.names
         self.leaves = traced.state_names
+        self.masks = traced.masks
         self.widths = {name: self.program.nodes[node].width for name, node in self.program.outputs}
         self.matrices = frozenset(self.program.matrices())
         self.carried = {leaf: f"{leaf}'" for leaf in self.leaves}
@@ -93,7 +96,8 @@ class Part:
         program = builder.finish(outputs)
         carried = {f"d.{leaf}'": f"d.{leaf}" for leaf in self.leaves}
         given = {str(node.data[0]) for node in program.nodes if node.op == "input"}
-        reads = {name for name in given if not name.startswith("d.")} | {factor.operand for factor in factors}
+        given -= {*self.masks, *(name for name in given if name.startswith("d."))}
+        reads = given | {factor.operand for factor in factors}
         return Backward(self._compile(program, carried), factors, frozenset(reads))
 
     def _compile(self, program: Program, carried: dict[str, str]) -> Plan:
@@ -104,18 +108,20 @@ class Compiled:
     """A cell's scan for the executor: what needs no past, done for all steps at once, and what does.
 
     Raises:
-        Objection: the cell cannot be expressed as Programs.
+        Objection: the Programs cannot be laid out.
     """
 
-    def __init__(self, cell: Any, library: Library) -> None:
-        projection, advance = trace_cell(cell)
-        self.library = library
-        self.project = Part(projection, library)
-        self.advance = Part(advance, library)
+    def __init__(self, traces: Traces, library: Library) -> None:
+        self.traces = traces
+        self.project = Part(traces.project, library)
+        self.advance = Part(traces.advance, library)
         self.project.forward(False)  # what cannot be laid out is known now, not in the middle of training
         self.advance.forward(False)
         self.wanted: dict[tuple[bool, ...], Any] = {}  # by which tensors' gradients are asked for
-        self._traced = (projection, advance)
+
+    def prepare(self, cell: nn.Module, noise: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """The vectors and matrices of both Programs, from the cell's parameters as they are now."""
+        return self.traces.prepare(cell, noise or {})
 
     @cached_property
     def halved(self) -> "Compiled":
@@ -123,7 +129,3 @@ class Compiled:
         other = copy(self)
         other.project, other.advance = self.project.halved(), self.advance.halved()
         return other
-
-    def prepare(self, cell: nn.Module) -> tuple[Tensor, ...]:
-        """The vectors and matrices of both Programs, from the cell's parameters as they are now."""
-        return tuple(tensor for traced in self._traced for tensor in traced.prepare(cell).values())

@@ -1,5 +1,8 @@
 """A scan by the definition, the loop over ``advance``: the reference for faster ways, and the last resort."""
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,34 +10,137 @@ from torch import Tensor
 
 from elman import states
 from elman.axes import TBH, TBX, B
+from elman.errors import OptionError
+from elman.fused import bfloat16
+from elman.fused.noise import Traces, inside, traces
+from elman.fused.operations import Objection
+from elman.fused.program import evaluate
+
+#: How far, relative in norm, a Program may be from ``advance`` on random values when it is first run.
+TOLERANCE = 1e-4
 
 
-def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
+def scan(
+    cell: Any,
+    x: TBX,
+    state: Any,
+    lengths: B | None,
+    noise: Mapping[str, Tensor] | None = None,
+    reverse: bool = False,
+) -> tuple[TBH, Any]:
     """Folds ``cell.advance`` over the steps of ``x`` (T B X), from ``state``.
 
     With ``lengths`` (int64, B): past the end of a sequence outputs are zero and the state does not move,
     and what stands in ``x`` there, be it NaN, reaches neither values nor gradients. ``reverse``: from the
     last step of each sequence to its first; every output still stands at its own step. Differentiable any
-    number of times.
+    number of times. ``noise``: masks by the sites of :mod:`elman.fused.noise`, which are no place in
+    ``advance``: then its Program is folded, with the masks in it.
     """
     steps, batch = x.shape[:2]
     if steps == 0:
         return x.new_zeros(0, batch, cell.output_size), state
-    inside = None
+    if noise:
+        number = torch.float32 if x.dtype == torch.bfloat16 else x.dtype
+        leaves = {name: leaf.to(number) for name, leaf in states.leaves(state)}
+        with bfloat16.as_written():
+            made, wide = _trusted(cell, noise), x.to(number)
+            fixed, masks = made.prepare(cell, noise), made.masks(noise, wide)
+            y, last = fold(made, wide, tuple(leaves.values()), fixed, masks, lengths, reverse)
+        after = dict(zip(leaves, (leaf.to(x.dtype) for leaf in last), strict=True))
+        return y.to(x.dtype), states.replace(state, after)
+    here = None
     if lengths is not None:
-        inside = within(lengths, steps)
-        x = x.masked_fill(~inside.unsqueeze(-1), 0)
+        here = within(lengths, steps)
+        x = x.masked_fill(~here.unsqueeze(-1), 0)
     projected = cell.project(x).unbind(0)
     outputs: dict[int, Tensor] = {}
     for t in reversed(range(steps)) if reverse else range(steps):
         output, new = cell.advance(projected[t], state)
-        if inside is None:
+        if here is None:
             state = new
         else:
-            state = states.where(inside[t], new, state)
-            output = output.masked_fill(~inside[t].unsqueeze(-1), 0)
+            state = states.where(here[t], new, state)
+            output = output.masked_fill(~here[t].unsqueeze(-1), 0)
         outputs[t] = output
     return torch.stack([outputs[t] for t in range(steps)]), state
+
+
+def fold(
+    made: Traces,
+    x: TBX,
+    state: Sequence[Tensor],
+    fixed: Sequence[Tensor],
+    masks: Sequence[Tensor],
+    lengths: B | None,
+    reverse: bool,
+) -> tuple[TBH, tuple[Tensor, ...]]:
+    """The same by the cell's Programs, step by step in PyTorch: outputs and last state, leaf by leaf."""
+    project, advance = made.project, made.advance
+    steps, here = x.shape[0], None
+    if lengths is not None:
+        here = within(lengths, steps).unsqueeze(-1)
+        x = x.masked_fill(~here, 0)
+    given = dict(zip((*project.masks, *advance.masks), masks, strict=True))
+    rows = {"x": x.flatten(0, 1), **{name: given[name].flatten(0, 1) for name in project.masks}}
+    named = dict(zip(project.names, fixed, strict=False))
+    projected = evaluate(project.program, rows, named)["y"].unflatten(0, x.shape[:2])
+    named = dict(zip(advance.names, fixed[len(project.names) :], strict=True))
+    leaves = dict(zip(advance.state_names, state, strict=True))
+    outputs: dict[int, Tensor] = {}
+    for t in reversed(range(steps)) if reverse else range(steps):
+        now = {name: given[name][t] for name in advance.masks}
+        new = evaluate(advance.program, {"x": projected[t], **leaves, **now}, named)
+        for leaf, old in leaves.items():
+            after = new[f"{leaf}'"]
+            leaves[leaf] = after if here is None else torch.where(here[t], after, old)
+        outputs[t] = new["y"] if here is None else new["y"].masked_fill(~here[t], 0)
+    return torch.stack([outputs[t] for t in range(steps)]), tuple(leaves.values())
+
+
+def mismatch(cell: Any, made: Traces, run: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]) -> str | None:
+    """What speaks against a way to ``run`` the cell's Programs, from random values and masks of no effect.
+
+    ``run(x, leaves, fixed, masks)`` is compared with ``project`` and ``advance``: what depends on values
+    cannot be traced.
+    """
+    generator = torch.Generator().manual_seed(4)
+    like = next(cell.parameters(), torch.zeros(())).detach()
+    if like.dtype in (torch.bfloat16, torch.float16):  # equations are compared, not roundings
+        cell, like = deepcopy(cell).float(), like.float()
+
+    def drawn(shape: Iterable[int]) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like)
+
+    with torch.no_grad():
+        x = drawn((3, 4, cell.input_size))
+        # Near the start, and to one side of it: a normaliser drawn close to zero would magnify any rounding.
+        state = states.transform(lambda leaf: leaf + drawn(leaf.shape).abs(), cell.initial_state(4))
+        leaves = tuple(leaf for _, leaf in states.leaves(state))
+        masks = made.masks(made.neutral(x), x)
+        y, last = run(x, leaves, made.prepare(cell, {}), masks)
+        defined, end = scan(cell, x, state, None)
+    for mine, theirs in zip([y, *last], [defined, *(leaf for _, leaf in states.leaves(end))], strict=True):
+        if mine.shape != theirs.shape or not (mine - theirs).norm() <= TOLERANCE * (theirs.norm() + 1e-6):
+            return "its equations depend on values in a way that tracing does not see"
+    return None
+
+
+def _trusted(cell: Any, noise: Mapping[str, Tensor]) -> Traces:
+    """The cell's Programs with these masks, once they have been compared with the cell."""
+    why: str | None
+    try:
+        made = traces(cell, inside(noise))
+        why = None if made.trusted else mismatch(cell, made, partial(fold, made, lengths=None, reverse=False))
+    except Objection as objection:
+        why = str(objection)
+    if why is not None:
+        raise OptionError(
+            f"{cell!r} was to be scanned with the masks {', '.join(noise)}.",
+            f"They fall on its traced step, and {why}.",
+            "Write advance as operations on B rows; the masks input and output need no trace.",
+        )
+    made.trusted = True
+    return made
 
 
 def within(lengths: B, steps: int) -> Tensor:

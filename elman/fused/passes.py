@@ -55,6 +55,7 @@ class Projection:
     backward: Backward | None
     whole: bool
     kept: Mapping[str, Tensor]
+    masks: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,11 @@ def forward(
     fixed: tuple[Tensor, ...],
     backward: Backward | None,
     projection: Projection | None = None,
+    masks: tuple[Tensor, ...] = (),
 ) -> Forward:
     """All steps of a Program from ``x``, or from what a projection makes of its own.
 
-    ``backward`` says what must be kept for a gradient.
+    ``backward`` says what must be kept for a gradient; ``masks`` (T B …) are the inputs of its noise.
     """
     plan = part.forward(backward is not None)
     kept = homes(part, backward)
@@ -91,7 +93,7 @@ def forward(
         before, x, projected = _before(projection, shape, chunk)
     if x is None:
         raise TypeError("steps without a projection need x")
-    places = {"x": Place(x, ring=0 if len(x) == shape.steps else chunk)} | _vectors(part, fixed)
+    places = {"x": Place(x, ring=0 if len(x) == shape.steps else chunk)} | _given(part, fixed, masks)
     buffers: dict[str, Tensor] = {}
     for home in dict.fromkeys(plan.home.values()):
         whole = home in kept or home == plan.home["y"]
@@ -119,7 +121,7 @@ def _before(projection: Projection, shape: Shape, chunk: int) -> tuple[Work, TBX
     plan = part.forward(projection.backward is not None)
     kept = homes(part, projection.backward)
     kept |= {plan.home["y"]} if projection.whole else set()
-    places = {"x": Place(projection.x)} | _vectors(part, projection.fixed)
+    places = {"x": Place(projection.x)} | _given(part, projection.fixed, projection.masks)
     buffers: dict[str, Tensor] = {}
     for home in dict.fromkeys(plan.home.values()):
         steps = shape.steps if home in kept else chunk
@@ -140,6 +142,7 @@ def backward(
     d_y: TBH | None,
     d_last: tuple[BH | None, ...],
     projection: Projection | None = None,
+    masks: tuple[Tensor, ...] = (),
 ) -> dict[str, Tensor]:
     """The gradients, by name: of ``x``, of the state's leaves, of vectors and matrices; as far as wanted.
 
@@ -151,7 +154,7 @@ def backward(
     if like is None:
         raise TypeError("steps without a projection need x")
     below = None if projection is None else projection.backward
-    places = ({} if x is None else {"x": Place(x)}) | _vectors(part, fixed)
+    places = ({} if x is None else {"x": Place(x)}) | _given(part, fixed, masks)
     for leaf, start in zip(part.leaves, state, strict=True):
         if home[f"{leaf}'"] in kept:
             places[leaf] = shape.before(kept[home[f"{leaf}'"]], start)
@@ -213,7 +216,7 @@ def _after(
 ) -> Work:
     """The gradient of a projection as work after each chunk. It is ``found`` when that has run."""
     part, plan = projection.part, wanted.plan
-    places = {"x": Place(projection.x), "d.y": d_y} | _vectors(part, projection.fixed)
+    places = {"x": Place(projection.x), "d.y": d_y} | _given(part, projection.fixed, projection.masks)
     places |= _totals(plan, projection.x, threads)
     for name, stands in part.forward(True).home.items():
         if stands in projection.kept:
@@ -248,8 +251,9 @@ def homes(part: Part, backward: Backward | None) -> set[str]:
     return {home[f"{name}'" if name in part.leaves else name] for name in names}
 
 
-def _vectors(part: Part, fixed: tuple[Tensor, ...]) -> dict[str, Place]:
-    return {
+def _given(part: Part, fixed: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> dict[str, Place]:
+    """Vectors and masks. A mask that holds for all steps lies T times in one place."""
+    return {name: Place(mask) for name, mask in zip(part.masks, masks, strict=True)} | {
         name: Place(tensor.reshape(-1).contiguous())
         for name, tensor in zip(part.fixed, fixed, strict=True)
         if name not in part.matrices

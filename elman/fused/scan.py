@@ -5,6 +5,7 @@ PyTorch, step by step.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 from elman.axes import TBH, TBX, B
 from elman.fused import passes
 from elman.fused.compiled import Backward, Compiled
+from elman.fused.definition import fold
 from elman.fused.passes import Forward, Projection, Shape
-from elman.fused.program import evaluate
 
 Tensors = tuple[Tensor, ...]
 
@@ -26,44 +27,21 @@ def scan(
     fixed: Sequence[Tensor],
     lengths: B | None = None,
     reverse: bool = False,
+    masks: Sequence[Tensor] = (),
 ) -> tuple[TBH, Tensors]:
     """Outputs (T B H) and last state (leaf by leaf) of a scan over ``x`` from ``state``.
 
-    ``fixed``: what ``compiled.prepare`` returned. ``reverse``: from the last step of each sequence to its
-    first. Past the end of a sequence outputs are zero, the state does not move, and ``x`` is not read.
-    Differentiable any number of times.
+    ``fixed`` and ``masks``: what ``compiled`` makes of parameters and noise. ``reverse``: from the last step
+    of each sequence to its first. Past the end of a sequence outputs are zero, the state does not move, and
+    ``x`` is not read. Differentiable any number of times.
     """
     shape = Shape(x.shape[0], x.shape[1], reverse, lengths)
-    tensors = (x, *state, *fixed)
+    tensors = (x, *state, *fixed, *masks)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         y, *last = _Scan.apply(compiled, shape, *tensors)
         return y, tuple(last)
     done = _forward(compiled, shape, tensors, None)
     return done.y, done.last
-
-
-def fold(compiled: Compiled, shape: Shape, tensors: Tensors) -> Tensors:
-    """The same, step by step in PyTorch: outputs and last state."""
-    given = _sort(compiled, tensors)
-    x, inside = given.x, None
-    if shape.lengths is not None:
-        inside = torch.arange(shape.steps).unsqueeze(1) < shape.lengths
-        x = x.masked_fill(~inside.unsqueeze(-1), 0)
-    fixed = dict(zip(compiled.project.fixed, given.project, strict=True))
-    projected = evaluate(compiled.project.program, {"x": x.flatten(0, 1)}, fixed)["y"].unflatten(
-        0, x.shape[:2]
-    )
-    fixed = dict(zip(compiled.advance.fixed, given.advance, strict=True))
-    state = dict(zip(compiled.advance.leaves, given.state, strict=True))
-    outputs: dict[int, Tensor] = {}
-    for t in reversed(range(shape.steps)) if shape.descending else range(shape.steps):
-        new = evaluate(compiled.advance.program, {"x": projected[t], **state}, fixed)
-        here = None if inside is None else inside[t].unsqueeze(1)
-        outputs[t] = new["y"] if here is None else new["y"].masked_fill(~here, 0)
-        for leaf, old in state.items():
-            after = new[f"{leaf}'"]
-            state[leaf] = after if here is None else torch.where(here, after, old)
-    return torch.stack([outputs[t] for t in range(shape.steps)]), *state.values()
 
 
 class _Given(NamedTuple):
@@ -73,6 +51,8 @@ class _Given(NamedTuple):
     state: Tensors
     project: Tensors
     advance: Tensors
+    project_masks: Tensors
+    advance_masks: Tensors
 
 
 class Wanted(NamedTuple):
@@ -92,9 +72,10 @@ class Wanted(NamedTuple):
 def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
     state = 1 + len(compiled.advance.leaves)
     project = state + len(compiled.project.fixed)
-    return _Given(
-        tensors[0], tuple(tensors[1:state]), tuple(tensors[state:project]), tuple(tensors[project:])
-    )
+    advance = project + len(compiled.advance.fixed)
+    masks = advance + len(compiled.project.masks)
+    ends = [1, state, project, advance, masks, None]
+    return _Given(tensors[0], *(tuple(tensors[a:b]) for a, b in pairwise(ends)))
 
 
 def wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
@@ -106,7 +87,7 @@ def wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
 
 
 def _wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
-    x, _, project, advance = _sort(compiled, needs)
+    x, _, project, advance, *_ = _sort(compiled, needs)
     fixed = frozenset(name for name, need in zip(compiled.project.fixed, project, strict=True) if need)
     identity = compiled.project.identity
     first = compiled.project.backward(bool(x), fixed) if (x or fixed) and not identity else None
@@ -130,7 +111,7 @@ def _projection(
     if compiled.project.identity:
         return None
     below, whole = (None, False) if asked is None else (asked.project, asked.whole)
-    return Projection(compiled.project, given.x, given.project, below, whole, kept)
+    return Projection(compiled.project, given.x, given.project, below, whole, kept, given.project_masks)
 
 
 def _forward(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None) -> Forward:
@@ -138,7 +119,9 @@ def _forward(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted |
     above = None if asked is None else asked.advance
     projection = _projection(compiled, given, asked, {})
     x = None if projection else given.x
-    return passes.forward(compiled.advance, shape, x, given.state, given.advance, above, projection)
+    return passes.forward(
+        compiled.advance, shape, x, given.state, given.advance, above, projection, given.advance_masks
+    )
 
 
 def keeping(
@@ -174,13 +157,15 @@ def gradients(
     projection = _projection(compiled, given, asked, below)
     x = given.x if projection is None else kept[0] if asked.whole else None
     found = passes.backward(
-        advance, shape, asked.advance, x, given.state, given.advance, above, d_y, tuple(d_last), projection
-    )
+        advance, shape, asked.advance, x, given.state, given.advance, above, d_y, tuple(d_last), projection,
+        given.advance_masks,
+    )  # fmt: skip
     return [
         found.get("x" if projection is None else "project.x"),
         *(found.get(leaf) for leaf in advance.leaves),
         *(found.get(f"project.{name}") for name in project.fixed),
         *(found.get(name) for name in advance.fixed),
+        *[None] * (len(project.masks) + len(advance.masks)),
     ]
 
 
@@ -207,7 +192,10 @@ def again(
     compiled: Compiled, shape: Shape, tensors: Tensors, needs: Sequence[bool], given: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients as a differentiable function of the tensors and of what was given."""
-    outputs = fold(compiled, shape, tensors)
+    g = _sort(compiled, tensors)
+    fixed, masks = (*g.project, *g.advance), (*g.project_masks, *g.advance_masks)
+    y, last = fold(compiled.traces, g.x, g.state, fixed, masks, shape.lengths, shape.descending)
+    outputs = (y, *last)
     pairs = [(out, d) for out, d in zip(outputs, given, strict=True) if d is not None and out.requires_grad]
     asked = [tensor for tensor, need in zip(tensors, needs, strict=True) if need]
     if not pairs:

@@ -8,6 +8,8 @@ nodes. What cannot be expressed raises :class:`Objection`, with the reason that
 """
 
 import operator
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,6 +29,19 @@ Value = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Split:
+    """A matrix cut into runs of ``width`` rows (``axis`` 0) or columns (1), each a matrix by itself."""
+
+    matrix: str
+    axis: int
+    width: int
+
+    def name(self, k: int) -> str:
+        """The name of the k-th piece."""
+        return f"{self.matrix}.{('rows', 'columns')[self.axis]}.{k}"
+
+
+@dataclass(frozen=True)
 class Traced:
     """A step as a Program, and the calls that make its vectors and matrices from the parameters."""
 
@@ -34,24 +49,46 @@ class Traced:
     invariants: Invariants
     names: tuple[str, ...]
     state_names: tuple[str, ...]
+    made: tuple[str, ...] = ()
+    """What ``invariants`` gives, where that is more than the Program's ``names``."""
+    splits: tuple[Split, ...] = ()
 
-    def prepare(self, cell: nn.Module) -> dict[str, Tensor]:
+    @property
+    def masks(self) -> tuple[str, ...]:
+        """The inputs beside x and the state: masks, by which a Program has noise."""
+        return tuple(name for name in self.program.names("input") if name.startswith("noise."))
+
+    def prepare(self, cell: nn.Module, dropped: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """The vectors and matrices of the Program, from the cell's parameters as they are now.
 
-        Those of bfloat16 become float32, in which everything but products is computed.
+        Those of bfloat16 become float32, in which everything but products is computed. ``dropped``: by what
+        a matrix is multiplied, element by element.
         """
         tensors = _named_tensors(cell)
         wide = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
-        return dict(zip(self.names, self.invariants(wide), strict=True))
+        made = dict(zip(self.made or self.names, self.invariants(wide), strict=True))
+        for name, mask in (dropped or {}).items():
+            made[name] = made[name] * mask.detach().to(made[name])
+        for split in self.splits:
+            pieces = made[split.matrix].split(split.width, split.axis)
+            made |= {split.name(k): piece for k, piece in enumerate(pieces)}
+        return {name: made[name] for name in self.names}
 
 
-def trace(cell: nn.Module, projected_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:
+def trace(
+    cell: nn.Module,
+    projected_size: int,
+    batches: tuple[int, int] = (3, 5),
+    candidates: Mapping[str, int] | None = None,
+) -> Traced:
     """Traces ``cell.advance`` at two batch sizes; they must give the same Program.
+
+    ``candidates``: by which inputs, of how many columns, what the cell calls its candidates is multiplied.
 
     Raises:
         Objection: an operation has no counterpart, values are not B rows, or the two traces differ.
     """
-    return _alike([_trace_advance(cell, projected_size, batch) for batch in batches])
+    return _alike([_trace_advance(cell, projected_size, batch, candidates or {}) for batch in batches])
 
 
 def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] = (3, 5)) -> Traced:
@@ -60,7 +97,35 @@ def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] 
     Raises:
         Objection: as :func:`trace`.
     """
-    return _alike([_record(_Project(cell), {}, {}, input_size, batch) for batch in batches])
+    return _alike([_record(_Project(cell), {}, {}, {}, input_size, batch) for batch in batches])
+
+
+def settings(cell: nn.Module) -> Any:
+    """What a trace of the cell depends on, to be its key."""
+    tensors = [*cell.named_parameters(), *cell.named_buffers()]
+    return cell.training, cell.extra_repr(), tuple((name, tensor.shape) for name, tensor in tensors)
+
+
+def candidates(cell: Any) -> list[int]:
+    """How many features each candidate has that ``cell.advance`` marks, in the order of the step."""
+    widths: list[int] = []
+
+    def mark(candidate: Tensor) -> Tensor:
+        widths.append(candidate.shape[-1])
+        return candidate
+
+    with torch.no_grad():
+        state = cell.initial_state(2)
+        like = next((leaf for _, leaf in states.leaves(state)), torch.zeros(()))
+        _marking(cell, mark).advance(cell.project(like.new_zeros(2, cell.input_size)), state)
+    return widths
+
+
+def _marking(cell: nn.Module, mark: Callable[[Tensor], Tensor]) -> Any:
+    """The same cell, parameters and all, that does ``mark`` with its candidates."""
+    twin: Any = copy(cell)
+    twin.candidate = mark
+    return twin
 
 
 def trace_cell(cell: nn.Module) -> tuple[Traced, Traced]:
@@ -121,30 +186,41 @@ def _named_tensors(cell: nn.Module) -> dict[str, Tensor]:
     return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
 
 
-def _trace_advance(cell: nn.Module, projected_size: int, batch: int) -> Traced:
+def _trace_advance(cell: nn.Module, projected_size: int, batch: int, candidates: Mapping[str, int]) -> Traced:
     recurrence: Any = cell
     start = states.detach(recurrence.initial_state(batch))
-    return _record(_Advance(cell), start, dict(states.leaves(start)), projected_size, batch)
+    return _record(_Advance(cell), start, dict(states.leaves(start)), candidates, projected_size, batch)
 
 
-def _record(call: "_Call", start: Any, leaves: dict[str, Tensor], width: int, batch: int) -> Traced:
+def _record(
+    call: "_Call",
+    start: Any,
+    leaves: dict[str, Tensor],
+    candidates: Mapping[str, int],
+    width: int,
+    batch: int,
+) -> Traced:
     from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
 
     tensors = {name: tensor.detach() for name, tensor in _named_tensors(call.cell).items()}
     like = next(iter([*leaves.values(), *tensors.values()]), torch.zeros(()))
     x = like.new_zeros(batch, width)
+    masks = {name: like.new_ones(batch, columns) for name, columns in candidates.items()}
 
-    def run(parameters: dict[str, Tensor], x: Tensor, leaves: dict[str, Tensor]) -> list[Tensor]:
+    def run(
+        parameters: dict[str, Tensor], x: Tensor, leaves: dict[str, Tensor], masks: dict[str, Tensor]
+    ) -> list[Tensor]:
         owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
-        returned = functional_call(call, owned, (x, states.replace(start, leaves) if leaves else None))
+        state = states.replace(start, leaves) if leaves else None
+        returned = functional_call(call, owned, (x, state, list(masks.values())))
         return [returned[0], *(leaf for _, leaf in states.leaves(returned[1]))]
 
     try:
-        graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves)
+        graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves, masks)
     except Exception as error:
         raise Objection(f"it could not be traced: {_reason(error)}") from error
     graph.graph.eliminate_dead_code()
-    return _Reader(graph, list(tensors), list(leaves), batch).read()
+    return _Reader(graph, list(tensors), list(leaves), list(masks), batch).read()
 
 
 def _reason(error: Exception) -> str:
@@ -157,12 +233,14 @@ def _reason(error: Exception) -> str:
 class _Reader:
     """Walks a recorded graph: invariant operations into a graph of their own, the rest into nodes."""
 
-    def __init__(self, graph: fx.GraphModule, tensors: list[str], leaves: list[str], batch: int) -> None:
+    def __init__(
+        self, graph: fx.GraphModule, tensors: list[str], leaves: list[str], masks: list[str], batch: int
+    ) -> None:
         self.graph = graph
         self.inputs = [
             *[("tensor", name) for name in tensors],
             ("input", "x"),
-            *[("input", n) for n in leaves],
+            *[("input", n) for n in [*leaves, *masks]],
         ]
         self.leaves = leaves
         self.batch = batch
@@ -252,8 +330,11 @@ class _Call(nn.Module):
 
 
 class _Advance(_Call):
-    def forward(self, x: Tensor, state: Any) -> Any:
-        return self.cell.advance(x, state)
+    def forward(self, x: Tensor, state: Any, masks: list[Tensor]) -> Any:
+        if not masks:
+            return self.cell.advance(x, state)
+        left = iter(masks)
+        return _marking(self.cell, lambda candidate: candidate * next(left)).advance(x, state)
 
 
 class _Start(_Call):
@@ -262,5 +343,5 @@ class _Start(_Call):
 
 
 class _Project(_Call):
-    def forward(self, x: Tensor, state: None) -> tuple[Tensor, None]:
+    def forward(self, x: Tensor, state: None, _: list[Tensor]) -> tuple[Tensor, None]:
         return self.cell.project(x), state

@@ -57,9 +57,18 @@ class Bidirectional(Encoder):
         return BidirectionalState(self.forwards.initial_state(batch), self.backwards.initial_state(batch))
 
     def scan(
-        self, x: TBX, state: BidirectionalState | None = None, lengths: B | None = None
+        self,
+        x: TBX,
+        state: BidirectionalState | None = None,
+        lengths: B | None = None,
+        noise: tuple[Any, Any] | None = None,
     ) -> tuple[TBH, BidirectionalState]:
         forwards, backwards = (None, None) if state is None else state
-        there, last = self.forwards.scan(x, forwards, lengths)
-        back, first = self.backwards.scan_reversed(x, backwards, lengths)
+        mine, other = (None, None) if noise is None else noise
+        there, last = self.forwards.scan(x, forwards, lengths, mine)
+        back, first = self.backwards.scan_reversed(x, backwards, lengths, other)
         return torch.cat([there, back], dim=-1), BidirectionalState(last, first)
+
+    def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> tuple[Any, Any]:
+        """The masks of both directions for ``scan(…, noise=…)``; None for one that has no noise."""
+        return self.forwards.draw(batch, steps, generator), self.backwards.draw(batch, steps, generator)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from elman.axes import BH, BX, TBH, TBX, B
@@ -60,13 +61,22 @@ class EncoderStack(Encoder):
         return tuple(cell.initial_state(batch) for cell in cast(list[Encoder], self.cells))
 
     def scan(
-        self, x: TBX, state: tuple[Any, ...] | None = None, lengths: B | None = None
+        self,
+        x: TBX,
+        state: tuple[Any, ...] | None = None,
+        lengths: B | None = None,
+        noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
         after = []
         for k, cell in enumerate(cast(list[Encoder], self.cells)):
-            x, new = cell.scan(self._between(x, k), None if state is None else state[k], lengths)
+            before, masks = None if state is None else state[k], None if noise is None else noise[k]
+            x, new = cell.scan(self._between(x, k), before, lengths, masks)
             after.append(new)
         return x, tuple(after)
+
+    def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> tuple[Any, ...]:
+        """The masks of each layer for ``scan(…, noise=…)``; None for a layer that has no noise."""
+        return tuple(cell.draw(batch, steps, generator) for cell in cast(list[Encoder], self.cells))
 
     def extra_repr(self) -> str:
         return f"dropout={self.dropout}"
@@ -107,11 +117,16 @@ class Stack(EncoderStack, Recurrence):
         return x, tuple(after)
 
     def scan_reversed(
-        self, x: TBX, state: tuple[Any, ...] | None = None, lengths: B | None = None
+        self,
+        x: TBX,
+        state: tuple[Any, ...] | None = None,
+        lengths: B | None = None,
+        noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
         after = []
         for k, cell in enumerate(self._recurrences()):
-            x, new = cell.scan_reversed(self._between(x, k), None if state is None else state[k], lengths)
+            before, masks = None if state is None else state[k], None if noise is None else noise[k]
+            x, new = cell.scan_reversed(self._between(x, k), before, lengths, masks)
             after.append(new)
         return x, tuple(after)
 

@@ -7,13 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elman import states
 from elman.axes import BV, TB, B
 from elman.cells import CELLS, MUT1, MUT2, RHN, Cell, Elman, ForgetGated, MogrifierLSTM, ProjectedLSTM, own
 from elman.cells.elman import NONLINEARITIES
+from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError, ShapeError, TokenError
 from elman.layers import Embedding, OneHot, Softmax, Stack
 from elman.layers.dropout import drop
 
+#: Noise inside the cells, and all noise there is.
+OF_CELLS = ("dropout_state", "dropout_candidate", "dropout_weights", "zoneout_h", "zoneout_c")
+RATES = ("dropout_input", "dropout_between", "dropout_output", *OF_CELLS)
 FORGET_GATED = [name for name, kind in CELLS.items() if issubclass(kind, ForgetGated)]
 
 
@@ -29,6 +34,13 @@ class RecurrentOptions:
     and ``projection_size`` the projected LSTM's; None: the cell's own default. ``cell`` may name a class in a
     file of one's own, ``"undertow.py:Undertow"``.
 
+    Dropout on input, between layers and on the output is drawn afresh at every step [zaremba2014], or with
+    ``dropout_variational`` once for all steps of a minibatch [gal2016]. Each layer's own noise is that of
+    :class:`elman.cells.noise.Noise`: on what its products read of the state (``dropout_state``), on its
+    candidate, on its recurrent weights (``dropout_weights``), and zoneout of its output (``zoneout_h``) and
+    memory (``zoneout_c``). ``dropout_per_gate``: one mask for each gate on the state and, if variational,
+    on each layer's input.
+
     >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
     ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
     """
@@ -43,6 +55,13 @@ class RecurrentOptions:
     dropout_input: float = 0.0
     dropout_between: float = 0.0
     dropout_output: float = 0.0
+    dropout_variational: bool = False
+    dropout_state: float = 0.0
+    dropout_per_gate: bool = False
+    dropout_candidate: float = 0.0
+    dropout_weights: float = 0.0
+    zoneout_h: float = 0.0
+    zoneout_c: float = 0.0
     initial_scale: float | None = None
     forget_bias: float = 0.0
     depth: int | None = None
@@ -67,7 +86,7 @@ class RecurrentOptions:
             size = getattr(self, name)
             if size is not None and size < 1:
                 found.append(f"model.{name} must be 1 or more; it is {size}.")
-        for name in ("dropout_input", "dropout_between", "dropout_output"):
+        for name in RATES:
             rate = getattr(self, name)
             if not 0 <= rate < 1:
                 found.append(f"model.{name} must be from 0 to below 1; it is {rate}.")
@@ -89,7 +108,23 @@ class RecurrentOptions:
                 found.append(f'model.{name} is for model.cell = "{cell}"; the cell is "{self.cell}".')
             elif number is not None and number < 1:
                 found.append(f"model.{name} must be 1 or more; it is {number}.")
-        return found
+        if self.dropout_per_gate and not (self.dropout_state or self.dropout_variational):
+            found.append("model.dropout_per_gate needs model.dropout_state or model.dropout_variational.")
+        return found or self._problems_of_noise()
+
+    def _problems_of_noise(self) -> list[str]:
+        """What the cell has no place for, found in its equations on a small one."""
+        if self.cell not in CELLS or not any(getattr(self, name) for name in OF_CELLS):
+            return []  # a cell of one's own is asked when it is there
+        cell = _cell(replace(self, hidden_size=2, projection_size=None), 2)
+        reasons = _noise(self, cell, 0).problems(cell)
+        options = {"zoneout.c": "zoneout_c"} | {
+            name: f"dropout_{name}" for name in ("state", "candidate", "weights")
+        }
+        return [
+            f'model.{options.get(name, "zoneout_h")} cannot be had with model.cell = "{self.cell}": {why}.'
+            for name, why in reasons.items()
+        ]
 
 
 class RecurrentLanguageModel(nn.Module):
@@ -102,9 +137,10 @@ class RecurrentLanguageModel(nn.Module):
         log p(w_{t+1}) = softmax(map · drop(h_t))        dropout_output; a map only where tied, H ≠ E
 
     Shapes: ids are T B (int64), states the stack's. Dropout falls where [zaremba2014] puts it, afresh at
-    every step, only in training mode; ``.eval()`` turns it off. ``start_id`` is what a stream has read
-    before its first token: the first input of whoever feeds a text to the model from ``start``. ``cell`` is
-    a class of one's own in place of ``options.cell``: called with X and H, it makes a layer's cell.
+    every step or once for all, and where the noise of cells does; only in training mode: ``.eval()`` turns
+    it off, and makes zoneout its mean. ``start_id`` is what a stream has read before its first token: the
+    first input of whoever feeds a text to the model from ``start``. ``cell`` is a class of one's own in
+    place of ``options.cell``: called with X and H, it makes a layer's cell.
 
     Raises :class:`OptionError` listing every problem of the options, :class:`TokenError` for an id beyond
     the vocabulary.
@@ -142,16 +178,20 @@ class RecurrentLanguageModel(nn.Module):
         self.start_id = start_id
         hidden = options.hidden_size
         embedding_size = options.embedding_size or hidden
+        afresh = 0.0 if options.dropout_variational else 1.0
         self.embedding = (
             OneHot(vocabulary_size)
             if options.one_hot
-            else Embedding(vocabulary_size, embedding_size, options.dropout_input)
+            else Embedding(vocabulary_size, embedding_size, afresh * options.dropout_input)
         )
         cells: list[Cell] = []
-        for _ in range(options.layers):
+        for k in range(options.layers):
             below = cells[-1].output_size if cells else self.embedding.output_size
-            cells.append(_cell(options, below) if cell is None else cell(below, options.hidden_size))
-        self.stack = Stack(cells, options.dropout_between)
+            made = _cell(options, below) if cell is None else cell(below, hidden)
+            noise = _noise(options, made, k)
+            cells.append(Noisy(made, noise) if noise else made)
+        self.stack = Stack(cells, afresh * options.dropout_between)
+        self._dropout_output = afresh * options.dropout_output
         shared: Any = self.embedding.weight if options.tied else None
         self.map = None
         output_size = cells[-1].output_size
@@ -194,7 +234,7 @@ class RecurrentLanguageModel(nn.Module):
         return self._read_out(output).flatten(0, 1), targets.flatten(), state
 
     def _read_out(self, output: Tensor) -> Tensor:
-        output = drop(output, self.options.dropout_output, self.training)
+        output = drop(output, self._dropout_output, self.training)
         return output if self.map is None else self.map(output)
 
 
@@ -228,6 +268,24 @@ def require_ids(ids: Tensor, name: str, letters: str, vocabulary_size: int) -> N
                 f"The ids go from {low} to {high}; they must be from 0 to {vocabulary_size - 1}.",
                 "Encode the text with the vocabulary that the model was trained with.",
             )
+
+
+def _noise(options: RecurrentOptions, cell: Cell, layer: int) -> Noise:
+    """The noise of a layer: the cell's own and, where masks hold for all steps, what falls around it."""
+    leaves = [name.rpartition(".")[2] for name, _ in states.leaves(cell.initial_state(1))]
+    zoneout = {**dict.fromkeys(leaves[:1], options.zoneout_h), "c": options.zoneout_c}
+    around = {"input": 0.0, "output": 0.0}
+    if options.dropout_variational:
+        around["input"] = options.dropout_between if layer else options.dropout_input
+        around["output"] = options.dropout_output if layer == options.layers - 1 else 0.0
+    return Noise(
+        **around,
+        state=options.dropout_state,
+        candidate=options.dropout_candidate,
+        weights=options.dropout_weights,
+        zoneout={leaf: rate for leaf, rate in zoneout.items() if rate},
+        per_gate=options.dropout_per_gate,
+    )
 
 
 def _cell(options: RecurrentOptions, input_size: int) -> Cell:

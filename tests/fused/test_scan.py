@@ -12,7 +12,6 @@ from elman.cells import CELLS, GRU, LSTM, Elman
 from elman.cells.cell import Cell
 from elman.fused import choose, definition, native, scan
 from elman.fused.compiled import Compiled
-from elman.fused.passes import Shape
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
 pytestmark = pytest.mark.slow  # half a minute together; the laws run the executor too
@@ -174,8 +173,8 @@ def test_the_loop_over_the_programs_is_the_definition() -> None:
     assert isinstance(compiled, Compiled)
     x, state, lengths = torch.randn(5, 3, 3, dtype=torch.float64), started(cell, 3), torch.tensor([5, 0, 2])
     outputs, last = definition.scan(cell, x, state, lengths)
-    folded = scan.fold(compiled, Shape(5, 3, False, lengths), (x, *state, *compiled.prepare(cell)))
-    for a, b in zip(folded, [outputs, *last], strict=True):
+    y, end = definition.fold(compiled.traces, x, tuple(state), compiled.prepare(cell), (), lengths, False)
+    for a, b in zip([y, *end], [outputs, *last], strict=True):
         torch.testing.assert_close(a, b)
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from elman import states
 from elman.cells import CELLS, LSTM
+from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError, ShapeError, TokenError
 from elman.layers import to_torch
 from elman.models import RecurrentLanguageModel, RecurrentOptions
@@ -277,6 +278,99 @@ def test_options_say_all_that_is_wrong_with_them() -> None:
         'model.rounds is for model.cell = "mogrifier"; the cell is "rhn".',
         'model.projection_size is for model.cell = "lstmp"; the cell is "rhn".',
     ]
+
+
+def test_noise_falls_where_the_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An LSTM and a softmax written out, with the masks that were drawn."""
+    options = RecurrentOptions(
+        layers=2, hidden_size=6, embedding_size=5, dropout_variational=True, dropout_input=0.2,
+        dropout_between=0.3, dropout_output=0.4, dropout_state=0.25, dropout_candidate=0.15,
+        dropout_weights=0.5, zoneout_h=0.05, zoneout_c=0.35,
+    )  # fmt: skip
+    inner = {"state": 0.25, "candidate": 0.15, "weights": 0.5, "zoneout": {"h": 0.05, "c": 0.35}}
+    model, inputs, targets, state = drawn(options)
+    lower, upper = model.stack.cells
+    assert lower.noise == Noise(input=0.2, **inner)
+    assert upper.noise == Noise(input=0.3, output=0.4, **inner)
+    masks: list[dict[str, Tensor]] = []
+    draw = Noisy.draw
+
+    def remembered(self: Noisy, *sizes: int) -> dict[str, Tensor]:
+        masks.append(draw(self, *sizes))
+        return masks[-1]
+
+    monkeypatch.setattr(Noisy, "draw", remembered)
+    nats, _ = model.loss(inputs, targets, state)
+    y = functional.embedding(inputs, model.embedding.weight)
+    for layer, (h, c), m in zip((lower.cell, upper.cell), state, masks, strict=True):
+        outputs = []
+        for t in range(T):
+            weight_h = layer.weight_h * m["weights.0"]
+            sums = (y[t] * m["input"][0]) @ layer.weight_x.T + (h * m["state.h"][0]) @ weight_h.T + layer.bias
+            i, f, g, o = sums.chunk(4, dim=1)
+            new = f.sigmoid() * c + i.sigmoid() * g.tanh() * m["candidate.0"][t]
+            h = torch.where(m["zoneout.h"][t] == 1, h, o.sigmoid() * new.tanh())
+            c = torch.where(m["zoneout.c"][t] == 1, c, new)
+            outputs.append(h * m["output"][0] if "output" in m else h)
+        y = torch.stack(outputs)
+    logits = y @ model.softmax.weight.T + model.softmax.bias
+    expected = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum")
+    torch.testing.assert_close(nats, expected)
+
+
+def test_noise_is_off_in_evaluation_but_for_the_mean_of_zoneout() -> None:
+    noisy = RecurrentOptions(
+        hidden_size=6, dropout_variational=True, dropout_per_gate=True, dropout_input=0.3
+    )
+    plain = RecurrentLanguageModel(V, RecurrentOptions(hidden_size=6))
+    for options, same in (
+        (replace(noisy, dropout_state=0.5, dropout_weights=0.5, dropout_output=0.5), True),
+        (replace(noisy, zoneout_c=0.5), False),
+    ):
+        model = RecurrentLanguageModel(V, options)
+        own = {name.replace("cells.0.cell.", "cells.0."): p for name, p in model.state_dict().items()}
+        plain.load_state_dict(own)
+        model.eval()
+        inputs, targets = torch.randint(V, (T, B)), torch.randint(V, (T, B))
+        log_p, _ = model.log_probabilities(inputs, targets, model.start(B))
+        expected, _ = plain.log_probabilities(inputs, targets, plain.start(B))
+        assert torch.equal(log_p, expected) == same
+        state, stepped = model.start(B), []
+        for t in range(T):
+            distribution, state = model.step(inputs[t], state)
+            stepped.append(distribution.gather(1, targets[t, :, None]).squeeze(1))
+        torch.testing.assert_close(torch.stack(stepped), log_p)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            RecurrentOptions(cell="elman", dropout_candidate=0.2),
+            'model.dropout_candidate cannot be had with model.cell = "elman": '
+            "the cell marks no candidate by self.candidate.",
+        ),
+        (
+            RecurrentOptions(cell="gru", zoneout_c=0.2),
+            'model.zoneout_c cannot be had with model.cell = "gru": the state has h, not c.',
+        ),
+        (
+            RecurrentOptions(cell="mingru", dropout_weights=0.2),
+            'model.dropout_weights cannot be had with model.cell = "mingru": '
+            "the cell multiplies its state by no matrix.",
+        ),
+        (
+            RecurrentOptions(dropout_state=1.0),
+            "model.dropout_state must be from 0 to below 1; it is 1.0.",
+        ),
+        (
+            RecurrentOptions(dropout_per_gate=True),
+            "model.dropout_per_gate needs model.dropout_state or model.dropout_variational.",
+        ),
+    ],
+)
+def test_noise_that_cannot_be_had(options: RecurrentOptions, problem: str) -> None:
+    assert options.problems() == [problem]
 
 
 def test_a_model_of_wrong_options() -> None:

@@ -20,7 +20,7 @@ PLAIN = TrainingOptions(epochs=1, batch=4, steps=6, learning_rate=0.7)
 
 def one_step(tmp_path: Path, options: TrainingOptions, tokens: int = 24) -> dict[str, Tensor]:
     """The weights after one update, in float64 and without dropout."""
-    model = trainee.new_model(replace(trainee.MODEL, dropout_between=0.0, dropout_output=0.0))
+    model = trainee.new_model(trainee.CERTAIN)
     folder = trainee.new_folder(tmp_path / f"{len(list(tmp_path.iterdir()))}")
     outcome = loop.train(
         model, trainee.TRAIN[:tokens], trainee.VALID, trainee.START, options, folder, precision="float64"
@@ -31,7 +31,7 @@ def one_step(tmp_path: Path, options: TrainingOptions, tokens: int = 24) -> dict
 
 def by_hand(divide_by: float) -> tuple[dict[str, Tensor], dict[str, Tensor], float]:
     """Weights, gradients of Σ −log p over the first 24 tokens divided by ``divide_by``, and their norm."""
-    model = trainee.new_model(replace(trainee.MODEL, dropout_between=0.0, dropout_output=0.0)).double()
+    model = trainee.new_model(trainee.CERTAIN).double()
     targets = torch.from_numpy(trainee.TRAIN[:24].astype(np.int64)).view(4, 6).T
     before = torch.cat((torch.tensor([trainee.START]), torch.from_numpy(trainee.TRAIN[:23].astype(np.int64))))
     state, nats = model.start(4), torch.zeros((), dtype=torch.float64)
@@ -197,7 +197,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
 
 
 def test_bfloat16_products_learn_with_float32_weights(tmp_path: Path) -> None:
-    model = trainee.new_model(replace(trainee.MODEL, dropout_between=0.0, dropout_output=0.0))
+    model = trainee.new_model(trainee.CERTAIN)
     pattern = np.tile(np.arange(8), 40)
     options = TrainingOptions(epochs=9, batch=4, steps=10, optimizer="adam", learning_rate=0.05, clip_norm=1)
     outcome = loop.train(

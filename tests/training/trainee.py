@@ -1,10 +1,11 @@
-"""A tiny training with dropout and momentum, so that every kind of state matters.
+"""A tiny training with all kinds of noise and momentum, so that every kind of state matters.
 
 As a program it trains in each folder that a line of stdin names, in a process of its own that can be killed.
 """
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,17 @@ VOCABULARY = Vocabulary([*"abcdefghij\n"])
 START = VOCABULARY.start_id
 TEXT = np.random.default_rng(3).integers(0, 11, 330).astype(np.uint16)
 TRAIN, VALID = TEXT[:290], TEXT[290:]
-MODEL = RecurrentOptions(layers=2, hidden_size=6, dropout_between=0.3, dropout_output=0.4)
+CERTAIN = RecurrentOptions(layers=2, hidden_size=6)
+MODEL = replace(
+    CERTAIN,
+    dropout_between=0.3,
+    dropout_output=0.4,
+    dropout_state=0.2,
+    dropout_candidate=0.1,
+    dropout_weights=0.2,
+    zoneout_h=0.1,
+    zoneout_c=0.2,
+)
 OPTIONS = TrainingOptions(
     epochs=3,
     batch=4,
