@@ -25,6 +25,7 @@ from benchmarks.memory import memory
 from benchmarks.report import line
 from benchmarks.rows import Row
 from benchmarks.scans import SHAPES, Shape
+from benchmarks.steps import steps
 from benchmarks.timing import FULL, QUICK, Budget
 from elman.cells import CELLS
 
@@ -118,6 +119,7 @@ PARTS: dict[str, Part] = {
     "lengths": _over_shapes(lambda o, shape: sequences.ragged(shape, _budget(o))),
     "torchrecurrent": lambda o: sequences.other_library(o.shapes[0], _budget(o)),
     "torch.compile": lambda o: sequences.compiled_loop(o.shapes, _budget(o)),
+    "steps": lambda o: steps(o.threads, o.cells, _budget(o), o.quick),
     "epochs": lambda o: epochs(o.quick),
     "memory": lambda o: memory(o.threads, o.quick),
     "imports": lambda o: imports(o.quick),

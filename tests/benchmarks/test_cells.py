@@ -27,6 +27,7 @@ def test_every_part_measures_something(tmp_path: Path, capfd: pytest.CaptureFixt
     free = groups["Cells without recurrent products"]
     assert free == {"IndRNN", "MinGRU", "MinLSTM"}
     assert groups["Every cell and Elman's LSTM, per product"] == names - free - {"LSTM"}
+    assert groups["One step of every cell and of the LSTM, per weight"] == names - {"LSTM"}
     for group in ("LSTM and torch.nn.LSTM", "LSTM in bfloat16", "Peak memory of training", "Importing"):
         assert group in groups
     assert "LSTM and torch.nn.LSTM | LSTM | 3×2×8" in capfd.readouterr().out
