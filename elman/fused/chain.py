@@ -13,7 +13,7 @@ from torch import Tensor
 from elman import states
 from elman.fused.operations import Objection
 from elman.fused.program import POINTWISE, Builder, Program, evaluate
-from elman.fused.trace import Traced, trace, trace_projection
+from elman.fused.trace import Traced, trace_cell
 
 #: How far, relative in norm, a chain may be from the steps that it was made of, on random values.
 TOLERANCE = 1e-4
@@ -40,9 +40,7 @@ class Chain:
         self._builder = Builder()
         self._last = self._builder.add("input", width=self.input_size, data=("x",))
         for state, cell in parts:
-            projection = trace_projection(cell, cell.input_size)
-            ((_, node),) = projection.program.outputs
-            advance = trace(cell, projection.program.nodes[node].width)
+            projection, advance = trace_cell(cell)
             self._append(projection, cell, state, "project")
             self._append(advance, cell, state, "advance")
         self._compare(parts)
