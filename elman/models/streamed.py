@@ -24,6 +24,9 @@ class StreamedLanguageModel:
     the embedding is looked up and stays as it is. What a format costs in perplexity is measured by
     ``elman evaluate RUN --weights int8``, which reads by these same steps.
 
+    A text drawn with the same seed is that of the model, except where two tokens are so nearly as likely that
+    rounding decides which of them comes first.
+
     States are values, as of every language model; here one tensor, B × the sizes of all layers' states.
     Where there is no compiled executor, or the model is not in float32 on the CPU, PyTorch does the same.
 

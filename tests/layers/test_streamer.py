@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from elman import states
 from elman.cells import CELLS, GRU, LSTM, MUT1, MUT2, Elman, LayerNormLSTM, MogrifierLSTM, PeepholeLSTM
 from elman.cells.cell import Cell, HiddenState, Recurrence
+from elman.cells.stored import StoredCell, describe
 from elman.errors import OptionError, ShapeError
 from elman.fused import library
 from elman.layers import Stack, Streamer
@@ -20,11 +21,20 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 
 Make = Callable[[int, int], Recurrence]
 
+
+def stored(inputs: int, hidden: int) -> Recurrence:
+    cell = GRU(inputs, hidden)
+    again = StoredCell(describe(cell))
+    again.load_state_dict(cell.state_dict())
+    return again
+
+
 MADE: dict[str, Make] = {
     **CELLS,
     "mut1": lambda x, h: MUT1(x, h, projected=True),
     "mut2": lambda x, h: MUT2(x, h, projected=True),
     "stack": lambda x, h: Stack([LSTM(x, h + 1), Stack([GRU(h + 1, h), LayerNormLSTM(h, h)]), MUT1(h, h)]),
+    "a cell without its source": stored,
 }
 
 
@@ -53,18 +63,17 @@ def follow(
 
 
 def test_the_sweep_is_complete() -> None:
-    assert len(MADE) == 28 + 1
+    assert len(MADE) == 28 + 2
 
 
 @compiled_here
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE.keys())
 def test_every_cell_streams_as_it_steps(make: Make) -> None:
-    for inputs, hidden in ((3, 5), (70, 33)):
+    for inputs, hidden, batch in ((3, 5, 3), (70, 33, 1)):
         recurrence = make(inputs, hidden)
-        for batch in (1, 3):
-            streamer = Streamer(recurrence, batch)
-            assert streamer.objection is None
-            follow(recurrence, streamer, batch)
+        streamer = Streamer(recurrence, batch)
+        assert streamer.objection is None
+        follow(recurrence, streamer, batch)
 
 
 @pytest.mark.parametrize("make", [MADE["lstm"], MADE["layer-norm"], MADE["stack"]])
