@@ -104,20 +104,21 @@ def test_values_and_gradients_are_torchs(
     mine, theirs = pair(
         kind, num_layers=layers, bias=bias, bidirectional=bidirectional, batch_first=batch_first
     )
+    forms = list(FORMS)[:2] if batch_first else list(FORMS)  # a packed sequence has no axis to come first
     ran = 0
     for precision, within in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         mine.to(precision)
         theirs.load_state_dict(mine.to(precision).state_dict())
         theirs.to(precision).load_state_dict(mine.state_dict())
-        for form, shape in FORMS.items():
-            x = torch.randn(T, B, X, dtype=precision, requires_grad=True)
+        for form in forms:
+            x, shape = torch.randn(T, B, X, dtype=precision, requires_grad=True), FORMS[form]
             if form == "batched" and batch_first:
                 x = x.detach().transpose(0, 1).requires_grad_()
             rows = [] if form == "unbatched" else [3 if "one length" in form else B]
             for hx in (None, hidden(mine, *rows)):
                 close(derived(mine, x, shape, hx), derived(theirs, x, shape, hx), within)
                 ran += 1
-    assert ran == 20
+    assert ran == (8 if batch_first else 20)
     if library.objection() is None:
         assert len(scans) == ran * layers * (2 if bidirectional else 1)
 
