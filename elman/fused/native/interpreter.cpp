@@ -75,6 +75,19 @@ void Interpreter<E>::product(const Group& group, int index, const Tile& tile, in
     if (count > 0) run_round();
 }
 
+template <class E> void Interpreter<E>::fetch(const Stage& stage, const Tile& tile) const {
+    for (int32_t k = 0; k < stage.count; ++k) {
+        const Instruction& i = run.instructions[stage.first + k];
+        if ((i.op != Op::load && i.op != Op::store) || i.width == 1) continue;
+        const Buffer& buffer = run.buffers[i.buffer];
+        if (buffer.ring || buffer.shift) continue;  // there already
+        for (int64_t r = 0; r < tile.rows; ++r) {
+            const T* at = steps.write(i.buffer, tile.row + r) + i.offset + tile.unit;
+            for (int64_t j = 0; j < tile.units; j += LANES<T>) __builtin_prefetch(at + j);
+        }
+    }
+}
+
 template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& tile) const {
     constexpr int V = LANES<T>;
     const int64_t width = whole_vectors(tile.units, V), n = tile.rows * width;

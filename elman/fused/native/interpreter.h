@@ -33,6 +33,9 @@ template <class E> struct Interpreter {
     // stand on no other rows.
     void prepare(const Stage& stage, int64_t row, int64_t rows) const;
 
+    // Begins to bring what a tile reads and writes of all steps' values into the second cache.
+    void fetch(const Stage& stage, const Tile& tile) const;
+
     void tile(const Stage& stage, const Tile& tile) const;
     void row(const Stage& stage, int64_t row, int64_t size) const;
 

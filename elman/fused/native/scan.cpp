@@ -175,9 +175,10 @@ template <class E> struct Worker {
             interpreter.prepare(stage, row, rows);
             // Wide enough to fill a block of the product, wider where there are few rows.
             int64_t wide = stage.widest > 0 && stage.widest < PANELS ? PANELS / stage.widest : 1;
-            if (stage.widest == 0) wide = 2;
+            if (stage.widest == 0) wide = 8;
             if (wide * rows < TILE_VECTORS) wide = TILE_VECTORS / rows;
             const int64_t across = parts(all.panels, wide);
+            Tile now{}, next;
             for (int64_t j = 0; j < across; ++j) {
                 const int64_t panel = all.panel + part(all.panels, across, j);
                 const int64_t panels = all.panel + part(all.panels, across, j + 1) - panel;
@@ -185,10 +186,13 @@ template <class E> struct Worker {
                 const int64_t down = parts(rows, TILE_VECTORS / panels);
                 for (int64_t k = 0; k < down; ++k) {
                     const int64_t top = part(rows, down, k), height = part(rows, down, k + 1) - top;
-                    interpreter.tile(stage, {row + top, height, unit, left < panels * V ? left : panels * V,
-                                             TILE_VECTORS * V});
+                    next = {row + top, height, unit, left < panels * V ? left : panels * V, TILE_VECTORS * V};
+                    interpreter.fetch(stage, next);
+                    if (now.rows) interpreter.tile(stage, now);
+                    now = next;
                 }
             }
+            if (now.rows) interpreter.tile(stage, now);
         }
     }
 
