@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 BY_EITHER_WAY := tests/cells tests/fused tests/laws tests/layers tests/models tests/worked tests/training tests/cli elman
 
-.PHONY: setup demo test test-fast test-definition check format clean
+.PHONY: setup demo test test-fast test-definition sanitize check format clean
 
 setup: $(VENV)/.installed
 
@@ -30,7 +30,15 @@ test-fast: setup
 
 # The tests of cells and of what is built on them, as where no compiler was: by the definition.
 test-definition: setup
-	ELMAN_WITHOUT_EXECUTOR=1 $(PYTEST) -m 'not slow' $(BY_EITHER_WAY)
+	ELMAN_EXECUTORS=none $(PYTEST) -m 'not slow' $(BY_EITHER_WAY)
+
+# For the night: the executor under AddressSanitizer and UndefinedBehaviorSanitizer. The first error ends it.
+sanitize: setup
+	CXX=g++ CXXFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" \
+		$(BIN)/python setup.py -q build_ext --build-lib build/sanitized
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THREADS=2 \
+		ELMAN_EXECUTORS=build/sanitized/elman/fused/native $(BIN)/python -m pytest -p no:cacheprovider tests/fused
 
 check: setup
 	$(BIN)/ruff check .

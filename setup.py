@@ -42,7 +42,8 @@ class BuildExecutor(build_ext):
         for level, flags in levels().items():
             target = self._folder() / f"executor.{level}.so"
             target.parent.mkdir(parents=True, exist_ok=True)
-            command = [*compiler.split(), *FLAGS.split(), *flags.split(), *self.extensions[0].sources]
+            given = os.environ.get("CXXFLAGS", "").split()
+            command = [*compiler.split(), *FLAGS.split(), *flags.split(), *given, *self.extensions[0].sources]
             running[level] = subprocess.Popen(
                 [*command, "-o", str(target)], stderr=subprocess.PIPE, text=True
             )
