@@ -30,7 +30,7 @@ from benchmarks.timing import FULL, QUICK, Budget
 from elman.cells import CELLS
 
 QUICK_SHAPE = Shape(3, 2, 8)
-LARGE = 2 * 10**10  # multiplications of an LSTM's forward pass, above which few cells run eagerly
+LARGE = 10**10  # multiplications of an LSTM's forward pass, above which few cells run eagerly
 EAGER_IF_LARGE = ("lstm", "gru", "elman", "peephole", "nas")
 
 
@@ -47,20 +47,26 @@ def main(arguments: list[str] | None = None) -> int:
     about = machine.describe(options.threads) | {"busy": busy or ""}
     print(f"{about['cpu']}, {options.threads} threads, load {about['load_before']}", file=sys.stderr)
     before = time.monotonic()
+
+    def save(found: list[Row]) -> None:
+        if options.json is not None:
+            rows.write(options.json, about | {"minutes": (time.monotonic() - before) / 60}, found)
+
     failed: list[str] = []
     if len(options.only) == 1:
-        found = _shown(PARTS[options.only[0]](options))
+        save(_shown(PARTS[options.only[0]](options)))
     else:
-        found, failed = _in_turn(options)
-    if options.json is not None:
-        rows.write(options.json, about | {"minutes": (time.monotonic() - before) / 60}, found)
+        failed = _in_turn(options, save)
     if failed:
         print(f"Failed: {', '.join(failed)}.", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _in_turn(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
-    """Each part in a fresh process: what spins or fills memory in one does not slow the next."""
+def _in_turn(options: argparse.Namespace, save: Callable[[list[Row]], None]) -> list[str]:
+    """Each part in a fresh process: what spins or fills memory in one does not slow the next.
+
+    Everything measured so far is saved after each. Returns the parts that failed.
+    """
     found: list[Row] = []
     failed = []
     for part in options.only:
@@ -81,10 +87,11 @@ def _in_turn(options: argparse.Namespace) -> tuple[list[Row], list[str]]:
             command += ["--quick"] if options.quick else ["--shapes", *map(str, options.shapes)]
             if subprocess.run(command, cwd=machine.ROOT, check=False).returncode == 0:
                 found += rows.read(path)[1]
+                save(found)
             else:
                 failed.append(part)
         print(f"# {part}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
-    return found, failed
+    return failed
 
 
 def _shown(found: Iterator[Row]) -> list[Row]:

@@ -18,8 +18,8 @@ class Budget:
     """
 
     rounds: int = 5
-    seconds: float = 0.5
-    most: float = 2.5
+    seconds: float = 0.4
+    most: float = 2.0
     block: float = 0.04
     pause: float = 0.005
 
