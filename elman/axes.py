@@ -18,6 +18,7 @@ Sequences are ``T B …`` everywhere; nothing has a flag that swaps them.
 from collections.abc import Mapping
 from typing import Annotated
 
+import torch
 from torch import Tensor
 
 from elman.errors import ShapeError
@@ -51,6 +52,10 @@ def require(
     ``sizes`` names only the axes that are fixed; the others may be anything.
     """
     axes = letters.split()
+    if tensor.dim() == len(axes) and all(
+        sizes.get(axis, size) == size for axis, size in zip(axes, tensor.shape, strict=True)
+    ):
+        return  # before a message is written that nobody reads, of sizes that a compiler leaves open
     wanted = ", ".join(f"{axis} must be {size}" for axis, size in sizes.items() if axis in axes)
     if tensor.dim() != len(axes):
         raise ShapeError(
@@ -59,5 +64,21 @@ def require(
             + (f", where {wanted}." if wanted else "."),
             do,
         )
-    if any(axis in sizes and size != sizes[axis] for axis, size in zip(axes, tensor.shape, strict=True)):
-        raise ShapeError(asked, f"{name} is {say(tensor, letters)}; {wanted}.", do)
+    raise ShapeError(asked, f"{name} is {say(tensor, letters)}; {wanted}.", do)
+
+
+def require_lengths(lengths: B, x: TBX) -> None:
+    """Raises :class:`ShapeError` unless ``lengths`` holds one whole number from 0 to T per sequence.
+
+    While PyTorch compiles there are no numbers to look at; the compiled graph looks at them.
+    """
+    steps, batch = x.shape[:2]
+    fits = lengths.shape == (batch,) and lengths.dtype == torch.int64
+    unknown = torch.compiler.is_compiling() or batch == 0
+    if not fits or not (unknown or 0 <= int(lengths.min()) <= int(lengths.max()) <= steps):
+        raise ShapeError(
+            f"A scan over {say(x, 'T B X')} was given lengths.",
+            f"lengths is {say(lengths)} of {lengths.dtype}, {lengths.tolist()[:8]}; "
+            f"it must be {batch} int64 numbers from 0 to {steps}.",
+            "Give one length per sequence of the batch, in the order of axis B.",
+        )

@@ -1,6 +1,7 @@
 """Which way a scan runs: by the compiled executor, by a kernel of torch's own, or by the definition."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
-from elman.fused import bfloat16, definition, library, torch_kernels
+from elman.fused import bfloat16, definition, library, operator, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.noise import inside, traces
@@ -42,7 +43,7 @@ def scan(
             found = _by_executor(cell, x.float(), wide, lengths, noise, reverse, half=True)
     if found is not None:
         y, last = found[0], states.replace(state, dict(zip(leaves, found[1], strict=True)))
-    elif noise or _transformed():
+    elif noise or torch.compiler.is_compiling() or _transformed():
         y, last = definition.scan(cell, x, state, lengths, noise, reverse)
     else:
         y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
@@ -63,14 +64,51 @@ def _by_executor(
     """Outputs and last state, leaf by leaf; None where the executor cannot run it."""
     if not _plain(x, leaves.values()):
         return None
+    if torch.compiler.is_compiling():
+        return _by_operator(cell, x, leaves, lengths, noise, reverse, half)
     compiled = compile_cell(cell, inside(noise))
     if not isinstance(compiled, Compiled):
         return None
     fixed = compiled.prepare(cell, noise)
-    if not _fits(compiled, x, leaves, fixed):
+    if not _fits(compiled.state, x, leaves, fixed):
         return None
     compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
     return fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
+
+
+def _by_operator(
+    cell: Any,
+    x: TBX,
+    leaves: dict[str, Tensor],
+    lengths: B | None,
+    noise: Mapping[str, Tensor],
+    reverse: bool,
+    half: bool,
+) -> tuple[TBH, tuple[Tensor, ...]] | None:
+    """The same, of tensors that are only being compiled for."""
+    known = _operator(cell, cell.training, cell.extra_repr(), tuple(noise), half)
+    if known is None:
+        return None
+    name, state, sites = known
+    fixed = operator.prepare(name, cell, noise)
+    if not _fits(state, x, leaves, fixed) or any(noise[site].shape[-1] != width for site, width in sites):
+        return None
+    masks = [noise[site].detach().to(x).expand(*x.shape[:2], -1) for site, _ in sites]
+    return operator.scan(name, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
+
+
+def _operator(
+    cell: Any, _training: bool, _settings: str, noise: tuple[str, ...], half: bool
+) -> tuple[str, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]] | None:
+    """The cell's name as an operator, what its state and its masks must be; None if it has none.
+
+    To a compiler this is one constant: it holds for this cell in this mode, with these settings.
+    """
+    with ThreadPoolExecutor(1) as elsewhere:  # where nothing is seen of what the compiler is about
+        compiled = elsewhere.submit(compile_cell, cell, inside(dict.fromkeys(noise))).result()
+    if isinstance(compiled, str):
+        return None
+    return operator.register(compiled.halved if half else compiled), compiled.state, compiled.masks
 
 
 def objections(cell: Any) -> list[str]:
@@ -97,7 +135,10 @@ def compile_cell(cell: Any, masks: frozenset[str] = frozenset()) -> Compiled | s
     key = (settings(cell), masks)
     ways = _known.setdefault(cell, {})
     if key not in ways:
-        ways[key] = _compiled(cell, masks)
+        compiled = _compiled(cell, masks)
+        if isinstance(compiled, Compiled) and any(_valueless(tensor) for tensor in cell.parameters()):
+            return compiled  # exported before it ever ran: it is compared with its definition when it does
+        ways[key] = (isinstance(compiled, Compiled) and _mismatch(cell, compiled)) or compiled
     return ways[key]
 
 
@@ -107,10 +148,14 @@ def _compiled(cell: Any, masks: frozenset[str]) -> Compiled | str:
         return "no compiled executor was found"
     with bfloat16.as_written():
         try:
-            compiled = Compiled(traces(cell, masks), chosen)
+            return Compiled(traces(cell, masks), chosen)
         except Objection as objection:
             return str(objection)
-        return _mismatch(cell, compiled) or compiled
+
+
+def _valueless(tensor: Tensor) -> bool:
+    """Whether a tensor only stands for one, as in an export."""
+    return tensor.device.type == "cpu" and tensor.untyped_storage().device.type == "meta"
 
 
 def _mismatch(cell: Any, compiled: Compiled) -> str | None:
@@ -122,7 +167,8 @@ def _mismatch(cell: Any, compiled: Compiled) -> str | None:
     def run(x: TBX, state: tuple[Tensor, ...], fixed: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> Any:
         return fused.scan(compiled, x, state, fixed, masks=masks)
 
-    return definition.mismatch(cell, compiled.traces, run)
+    with bfloat16.as_written():
+        return definition.mismatch(cell, compiled.traces, run)
 
 
 def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:
@@ -139,19 +185,22 @@ def _plain(x: Tensor, leaves: Iterable[Tensor]) -> bool:
 
 
 def _transformed() -> bool:
-    """Whether PyTorch compiles, maps or differentiates forwards: then it must see every operation."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    """Whether PyTorch maps or differentiates forwards: then it must see every operation."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
 
 
-def _fits(compiled: Compiled, x: Tensor, leaves: dict[str, Tensor], fixed: tuple[Tensor, ...]) -> bool:
+def _fits(
+    state: tuple[tuple[str, int], ...], x: Tensor, leaves: dict[str, Tensor], fixed: Sequence[Tensor]
+) -> bool:
     """Whether sizes and precisions are those that were traced; if not, the definition says what is wrong."""
-    advance = compiled.advance
     return (
-        tuple(leaves) == advance.leaves
-        and all(leaf.shape == (x.shape[1], advance.widths[f"{name}'"]) for name, leaf in leaves.items())
+        tuple(leaves) == tuple(name for name, _ in state)
+        and all(
+            leaf.shape == (x.shape[1], width) for leaf, (_, width) in zip(leaves.values(), state, strict=True)
+        )
         and all(tensor.dtype == x.dtype and tensor.device == x.device for tensor in fixed)
     )
+
+
+torch.compiler.assume_constant_result(_operator)
+torch.compiler.assume_constant_result(_transformed)

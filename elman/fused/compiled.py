@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elman.fused.derive import Derived, Factor, differentiate
 from elman.fused.library import Library
-from elman.fused.noise import Traces
+from elman.fused.noise import PREFIX, Traces
 from elman.fused.plan import Plan, compile_program
 from elman.fused.program import Builder, Program
 from elman.fused.trace import Traced
@@ -118,8 +118,16 @@ class Compiled:
         self.project.forward(False)  # what cannot be laid out is known now, not in the middle of training
         self.advance.forward(False)
         self.wanted: dict[tuple[bool, ...], Any] = {}  # by which tensors' gradients are asked for
+        #: The leaves of the state, and the masks by their sites, with their widths.
+        self.state = tuple((leaf, self.advance.widths[f"{leaf}'"]) for leaf in self.advance.leaves)
+        given = traces.project.program.names("input") | traces.advance.program.names("input")
+        named = (*traces.project.masks, *traces.advance.masks)
+        self.masks = tuple((name.removeprefix(PREFIX), given[name]) for name in named)
+        self.key = f"{traces.project.key}-{traces.advance.key}"
 
-    def prepare(self, cell: nn.Module, noise: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+    def prepare(
+        self, cell: nn.Module | Mapping[str, Tensor], noise: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, ...]:
         """The vectors and matrices of both Programs, from the cell's parameters as they are now."""
         return self.traces.prepare(cell, noise or {})
 
@@ -128,4 +136,5 @@ class Compiled:
         """The same with products in bfloat16: of float32 values, which are rounded as they are multiplied."""
         other = copy(self)
         other.project, other.advance = self.project.halved(), self.advance.halved()
+        other.key = f"{self.key}-bfloat16"
         return other

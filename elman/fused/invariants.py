@@ -86,6 +86,18 @@ class Invariants:
                 values.append(_run(call, values, like))
         return tuple(values[place] for place in self.outputs)
 
+    def content(self) -> str:
+        """All that it is, in one line: what a hash is taken of."""
+        calls = [
+            (
+                str(c.target),
+                [(str(a.dtype), a.tolist()) if isinstance(a, Tensor) else a for a in c.args],
+                c.kwargs,
+            )
+            for c in self.calls
+        ]
+        return repr((self.tensors, calls, self.outputs))
+
 
 def record(graph: fx.Graph, holder: fx.GraphModule) -> Invariants:
     """The calls of a recorded graph, whose constant tensors ``holder`` has. Its first node stands for the

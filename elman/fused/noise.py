@@ -87,7 +87,9 @@ class Traces:
         if missing:
             raise Objection(f"it has no place for the masks {', '.join(sorted(missing))}")
 
-    def prepare(self, cell: nn.Module, noise: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def prepare(
+        self, cell: nn.Module | Mapping[str, Tensor], noise: Mapping[str, Tensor]
+    ) -> tuple[Tensor, ...]:
         """The vectors and matrices of both Programs, from the cell's parameters as they are now."""
         dropped = {self.weights[name].matrix: noise[name] for name in noise if name in self.weights}
         return (*self.project.prepare(cell).values(), *self.advance.prepare(cell, dropped).values())

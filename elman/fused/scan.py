@@ -35,13 +35,17 @@ def scan(
     of each sequence to its first. Past the end of a sequence outputs are zero, the state does not move, and
     ``x`` is not read. Differentiable any number of times.
     """
-    shape = Shape(x.shape[0], x.shape[1], reverse, lengths)
+    shape = shaped(x, lengths, reverse)
     tensors = (x, *state, *fixed, *masks)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
         y, *last = _Scan.apply(compiled, shape, *tensors)
         return y, tuple(last)
-    done = _forward(compiled, shape, tensors, None)
-    return done.y, done.last
+    return values(compiled, shape, tensors)
+
+
+def shaped(x: TBX, lengths: B | None, reverse: bool) -> Shape:
+    """What a scan of ``x`` goes over."""
+    return Shape(x.shape[0], x.shape[1], reverse, None if lengths is None else lengths.contiguous())
 
 
 class _Given(NamedTuple):
@@ -124,6 +128,12 @@ def _forward(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted |
     )
 
 
+def values(compiled: Compiled, shape: Shape, tensors: Tensors) -> tuple[TBH, Tensors]:
+    """Outputs and last state."""
+    done = _forward(compiled, shape, tensors, None)
+    return done.y, done.last
+
+
 def keeping(
     compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted
 ) -> tuple[TBH, Tensors, Tensors]:
@@ -133,6 +143,20 @@ def keeping(
     kept += [done.projected[home] for home in asked.below]
     kept += [done.kept[home] for home in asked.above]
     return done.y, done.last, tuple(kept)
+
+
+def sizes(compiled: Compiled, shape: Shape, asked: Wanted | None) -> list[tuple[int, ...]]:
+    """The sizes of what :func:`keeping` (or, if nothing is asked, :func:`values`) gives, in that order."""
+    project, advance = compiled.project, compiled.advance
+    found: list[tuple[int, ...]] = [(shape.steps, shape.batch, advance.widths["y"])]
+    found += [(shape.batch, width) for _, width in compiled.state]
+    if asked is not None:
+        below, above = project.forward(True), advance.forward(True)
+        widths = [below.widths[below.home["y"]]] * asked.whole
+        widths += [below.widths[home] for home in asked.below]
+        widths += [above.widths[home] for home in asked.above]
+        found += [(shape.steps, shape.batch, width) for width in widths]
+    return found
 
 
 def gradients(

@@ -7,10 +7,12 @@ nodes. What cannot be expressed raises :class:`Objection`, with the reason that
 ``choose.objections`` gives.
 """
 
+import hashlib
 import operator
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -58,13 +60,21 @@ class Traced:
         """The inputs beside x and the state: masks, by which a Program has noise."""
         return tuple(name for name in self.program.names("input") if name.startswith("noise."))
 
-    def prepare(self, cell: nn.Module, dropped: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that identify the content: Program and invariants."""
+        content = (self.program.key, self.invariants.content(), self.names, self.state_names, self.made)
+        return hashlib.sha256(repr((content, self.splits)).encode()).hexdigest()[:16]
+
+    def prepare(
+        self, cell: nn.Module | Mapping[str, Tensor], dropped: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """The vectors and matrices of the Program, from the cell's parameters as they are now.
 
         Those of bfloat16 become float32, in which everything but products is computed. ``dropped``: by what
         a matrix is multiplied, element by element.
         """
-        tensors = _named_tensors(cell)
+        tensors = named_tensors(cell)
         wide = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
         made = dict(zip(self.made or self.names, self.invariants(wide), strict=True))
         for name, mask in (dropped or {}).items():
@@ -151,7 +161,7 @@ def trace_start(cell: nn.Module) -> Invariants:
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    tensors = {name: tensor.detach() for name, tensor in _named_tensors(cell).items()}
+    tensors = {name: tensor.detach() for name, tensor in named_tensors(cell).items()}
 
     def run(parameters: dict[str, Tensor]) -> list[Tensor]:
         owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
@@ -182,7 +192,10 @@ def _alike(traces: list[Traced]) -> Traced:
     return first
 
 
-def _named_tensors(cell: nn.Module) -> dict[str, Tensor]:
+def named_tensors(cell: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A cell's parameters and buffers by name; or the mapping as it is."""
+    if isinstance(cell, Mapping):
+        return dict(cell)
     return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
 
 
@@ -202,7 +215,7 @@ def _record(
 ) -> Traced:
     from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
 
-    tensors = {name: tensor.detach() for name, tensor in _named_tensors(call.cell).items()}
+    tensors = {name: tensor.detach() for name, tensor in named_tensors(call.cell).items()}
     like = next(iter([*leaves.values(), *tensors.values()]), torch.zeros(()))
     x = like.new_zeros(batch, width)
     masks = {name: like.new_ones(batch, columns) for name, columns in candidates.items()}

@@ -131,6 +131,8 @@ class _Work:
             self.wide = torch.empty_like(self.logits, dtype=self.softmax_dtype)
 
     def chunks(self) -> list[slice]:
+        if self.rows <= self.chunk:  # said apart, so that a compiled graph holds for any number of rows
+            return [slice(0, self.rows)]
         return [slice(k, min(k + self.chunk, self.rows)) for k in range(0, self.rows, self.chunk)]
 
     def probabilities(self, rows: slice) -> Tensor:

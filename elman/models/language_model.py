@@ -259,8 +259,9 @@ def require_ids(ids: Tensor, name: str, letters: str, vocabulary_size: int) -> N
             f"{name} are {tuple(ids.shape)} of {ids.dtype}; they must be {letters} of torch.int64.",
             "Sequences of ids are T B (time first); a single step is B.",
         )
-    # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id.
-    if ids.device.type == "cpu" and ids.numel() > 0:
+    # On a GPU this would wait for all work before it; there the lookup itself stops at a wrong id, as it
+    # does in a compiled graph, which has no ids to look at while it is made.
+    if ids.device.type == "cpu" and ids.numel() > 0 and not torch.compiler.is_compiling():
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= vocabulary_size:
             raise TokenError(
