@@ -105,7 +105,7 @@ def _operator(
     To a compiler this is one constant: it holds for this cell in this mode, with these settings.
     """
     with ThreadPoolExecutor(1) as elsewhere:  # where nothing is seen of what the compiler is about
-        compiled = elsewhere.submit(compile_cell, cell, inside(dict.fromkeys(noise))).result()
+        compiled = elsewhere.submit(compile_cell, cell, inside(noise)).result()
     if isinstance(compiled, str):
         return None
     return operator.register(compiled.halved if half else compiled), compiled.state, compiled.masks

@@ -116,7 +116,7 @@ class Traces:
 _known: WeakKeyDictionary[nn.Module, dict[Any, Traces | Sites]] = WeakKeyDictionary()
 
 
-def inside(noise: Mapping[str, Tensor]) -> frozenset[str]:
+def inside(noise: Iterable[str]) -> frozenset[str]:
     """The names of the masks that the Programs read: all but dropped weights."""
     return frozenset(name for name in noise if not name.startswith("weights."))
 

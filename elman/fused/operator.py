@@ -22,13 +22,14 @@ Tensors = tuple[Tensor, ...]
 #: The compiled cells that the operators know, by the hash of their content.
 _programs: dict[str, Compiled] = {}
 
-# A cell's tensors by name, and the masks of its weights → vectors and matrices of its Programs. Made of PyTorch's own operations.
+# A cell's tensors by name, and masks of its weights → vectors and matrices of its Programs. It is made of
+# PyTorch's own operations, which a compiler sees.
 torch.library.define(
     "elman::prepare",
     "(str program, str[] names, Tensor[] tensors, str[] sites, Tensor[] masks) -> Tensor[]",
 )
-# ``tensors``: x, the state's leaves, vectors and matrices, masks; ``needs``: for each, "1" where its gradient is
-# wanted, "0" where not; all "0" keeps nothing. Returns outputs, last state, and what is kept.
+# ``tensors``: x, the state's leaves, vectors and matrices, masks; ``needs``: for each, "1" where its gradient
+# is wanted, "0" where not; all "0" keeps nothing. Returns outputs, last state, and what is kept.
 torch.library.define(
     "elman::scan",
     "(str program, Tensor[] tensors, Tensor? lengths, bool reverse, str needs) -> Tensor[]",

@@ -270,6 +270,30 @@ def test_double_backward_works_by_the_definition(make: Make, monkeypatch: pytest
     assert torch.autograd.gradgradcheck(values, (x, *recurrence.parameters()))
 
 
+@pytest.mark.slow
+@everything
+@pytest.mark.parametrize("ragged", [False, True])
+def test_compiled_whole_it_gives_the_same(make: Make, ragged: bool) -> None:
+    """``torch.compile`` does not break: one graph, forward and backward."""
+    recurrence, x, state = drawn(make, 4, 3, 2, 3, torch.float32)
+    lengths = torch.tensor([4, 0, 1]) if ragged else None
+    x.requires_grad_()
+    inputs = [x, *(leaf.requires_grad_() for leaf in flat(state)), *recurrence.parameters()]
+    weight = torch.randn(4, 3, recurrence.output_size)
+
+    def run(scan: Callable[..., tuple[Tensor, Any]]) -> list[Tensor]:
+        outputs, last = scan(x, state, lengths)
+        return [outputs, *flat(last), *gradients((outputs * weight).sum() + total(last), inputs)]
+
+    def scan(x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
+        return recurrence.scan(x, state, lengths)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(scan, fullgraph=True, backend="aot_eager")
+    for a, b in zip(run(scan), run(compiled), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
+
+
 @everything
 def test_exchanging_the_parts_of_a_state_changes_the_answer(make: Make) -> None:
     recurrence, x, state = drawn(make, 1, 3, 2, 3)
