@@ -75,6 +75,9 @@ class Softmax(nn.Module):
     def loss(self, hidden: NH, targets: N, weights: Tensor | None = None) -> Tensor:
         """−Σ log p(target | hidden) in nats, a scalar; each term times ``weights`` (N, constants)."""
         self._require(hidden, targets, weights)
+        if torch.compiler.is_compiling():  # a compiler is shown the formula, and chooses itself what to keep
+            nats = -self._formula(hidden, targets)
+            return (nats if weights is None else nats * weights).sum()
         if not torch.is_grad_enabled():
             nats = -self.log_probability_of(hidden, targets)
             return (nats if weights is None else nats * weights).sum()
@@ -84,6 +87,8 @@ class Softmax(nn.Module):
         """log p(target | hidden) in nats (N), chunk by chunk, without a gradient."""
         self._require(hidden, targets, None)
         with torch.no_grad():
+            if torch.compiler.is_compiling():
+                return self._formula(hidden, targets)
             work = _Work(hidden, self.weight, self.bias, self.chunk)
             parts = [
                 -work.nats(work.probabilities(rows), rows, targets[rows, None]) for rows in work.chunks()
@@ -95,6 +100,9 @@ class Softmax(nn.Module):
         self._require(hidden, None, None)
         logits = nn.functional.linear(hidden, self.weight, self.bias)
         return torch.log_softmax(logits.to(_softmax_dtype(logits.dtype)), dim=-1)
+
+    def _formula(self, hidden: NH, targets: N) -> Tensor:
+        return self.log_probabilities(hidden).gather(1, targets.unsqueeze(1)).squeeze(1)
 
     def extra_repr(self) -> str:
         return f"{self.hidden_size}, {self.vocabulary_size}, tied={self.tied}, chunk={self.chunk}"
@@ -131,8 +139,6 @@ class _Work:
             self.wide = torch.empty_like(self.logits, dtype=self.softmax_dtype)
 
     def chunks(self) -> list[slice]:
-        if self.rows <= self.chunk:  # said apart, so that a compiled graph holds for any number of rows
-            return [slice(0, self.rows)]
         return [slice(k, min(k + self.chunk, self.rows)) for k in range(0, self.rows, self.chunk)]
 
     def probabilities(self, rows: slice) -> Tensor:
