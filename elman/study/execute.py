@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from elman.cells import Cell
+from elman.cells.noise import Noisy
 from elman.cells.own import OwnCell, is_own, short
 from elman.cells.own import load as load_cell
 from elman.cells.stored import describe
@@ -105,7 +106,8 @@ def begin(
     cell, initial = None, None if before is None else tensorfile.read_weights(before.weights)
     if own is not None and isinstance(recipe.model, RecurrentOptions):
         model = build_model(recipe.model, corpus.vocabulary, (recipe.train or TrainingOptions()).seed, own)
-        cell = stored_cells([layer for layer in model.stack.cells if isinstance(layer, Cell)])
+        layers = [layer.cell if isinstance(layer, Noisy) else layer for layer in model.stack.cells]
+        cell = stored_cells([layer for layer in layers if isinstance(layer, Cell)])
         initial = initial or tensorfile.weights(model)
     folder = RunFolder.create(
         out,

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import elman as package
+from elman.cells.noise import Noisy
 from elman.cells.stored import StoredCell
 from elman.fused import library
 from tests.cli.conftest import Said, refused
@@ -46,6 +47,20 @@ def test_a_run_needs_the_file_no_more(
     (score,) = run.score(["the dog sees the cat"])
     assert -30 < score < 0
     assert float(elman("score", whole, stdin=b"the dog sees the cat\n").out) == pytest.approx(score)
+
+
+def test_noise_falls_on_it_and_is_not_stored_with_it(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path, file: Path
+) -> None:
+    train = ("train", "--data", folder / "text.txt", "--cell", f"{file}:Rich", *QUICK,
+             "--set", "model.dropout_state=0.3", "--set", "model.dropout_weights=0.3")  # fmt: skip
+    summary = json.loads(elman(*train, "--out", tmp_path / "run", "--json").out)
+    file.unlink()
+    run = package.load(tmp_path / "run")
+    layers = list(run.model.stack.cells)
+    assert all(isinstance(layer, Noisy) and isinstance(layer.cell, StoredCell) for layer in layers)
+    assert set(layers[0].draw(batch=2, steps=3)) == {"state.quick", "weights.0"}
+    assert run.evaluate("test").perplexity == pytest.approx(summary["test"])
 
 
 def test_weights_begin_as_the_class_draws_them(
