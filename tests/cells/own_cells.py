@@ -92,3 +92,11 @@ class Attached(Elman):
     def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         h = torch.tanh(x * self.scale + linear(state.h, self.weight_h))
         return h, HiddenState(h)
+
+
+class Leaky(Elman):
+    """A simple network whose output leaks away slowly, with its candidate marked for noise."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = 0.5 * state.h + 0.5 * self.candidate(torch.tanh(x + linear(state.h, self.weight_h)))
+        return h, HiddenState(h)

@@ -131,3 +131,29 @@ def test_without_a_compiled_executor_it_is_the_same(
     assert without["test"] == pytest.approx(with_it["test"], rel=1e-4)
     file.unlink()
     assert package.load(tmp_path / "without").evaluate("test").perplexity == pytest.approx(without["test"])
+
+
+def test_noise_falls_in_a_stored_cell_too(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path, file: Path
+) -> None:
+    noise = ("--set", "model.dropout_state=0.3", "--set", "model.zoneout_h=0.1")
+    train = ("train", "--data", folder / "text.txt", "--cell", f"{file}:Leaky", *QUICK, *noise)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert elman(*train, "--out", whole).status == 0
+    assert elman(*train, "--out", parts, "--max-minutes", 1e-9).status == 0
+    file.unlink()
+    assert elman("train", "--resume", "--out", parts).status == 0
+    one, other = load_file(whole / "best.safetensors"), load_file(parts / "best.safetensors")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert package.load(whole).evaluate("test").perplexity < 12
+
+
+def test_a_mark_on_the_candidate_cannot_be_kept(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path, file: Path
+) -> None:
+    words = ("--cell", f"{file}:Leaky", *QUICK, "--set", "model.dropout_candidate=0.1")
+    said = elman("train", "--data", folder / "text.txt", *words, "--out", tmp_path / "run")
+    assert refused(said, "OptionError")[1] == (
+        "A run keeps a cell's equations without the mark on their candidate."
+    )
+    assert not (tmp_path / "run").exists()
