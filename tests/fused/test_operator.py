@@ -175,6 +175,31 @@ def test_products_in_bfloat16_are_asked_for_in_the_same_ways(convert: bool) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("opaque")
+@pytest.mark.parametrize("kind", [LSTM, GRU])
+def test_masks_are_handed_through_the_graph(kind: type[LSTM] | type[GRU]) -> None:
+    cell, x = kind(3, 4), torch.randn(5, 2, 3)
+    noise = {
+        "input": torch.rand(1, 2, 3) + 0.5,
+        "state.h": torch.rand(1, 2, 4) + 0.5,
+        "zoneout.h": (torch.rand(5, 2, 4) > 0.5).float(),
+        "weights.0": torch.rand_like(cell.weight_h) + 0.5,
+    }
+
+    def scan(x: Tensor, noise: dict[str, Tensor] | None) -> Tensor:
+        return cell.scan(x, noise=noise)[0]
+
+    compiled = torch.compile(scan, fullgraph=True, backend="aot_eager")(x, noise)
+    mine, theirs = (
+        [y, *torch.autograd.grad((y * torch.linspace(0.1, 1, 4)).sum(), list(cell.parameters()))]
+        for y in (compiled, scan(x, noise))
+    )
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(mine[0], scan(x, None))
+
+
+@pytest.mark.slow
 def test_mapped_and_differentiated_forwards_inside_a_graph() -> None:
     torch._dynamo.reset()
     cell, x = GRU(3, 4), torch.randn(5, 2, 3)
