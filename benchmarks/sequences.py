@@ -46,41 +46,31 @@ def counterparts(shape: Shape, threads: int, budget: Budget) -> Iterator[Row]:
         cell: Any = CELLS[name](shape.size, shape.size)
         module, data = to_torch(cell), given(shape)
         rival = f"torch.nn.{type(module).__name__}"
-        by_jax = _by_jax(cell, data) if name == "lstm" else {}
+        what = type(cell).__name__
         for mode in MODES:
-            calls = {"Elman": ours(cell, data, mode), rival: theirs(module, data, mode)}
-            if by_jax:
-                calls["jax.lax.scan"] = by_jax[mode]
-            if name == "lstm" and mode == FORWARD and importlib.util.find_spec("onnxruntime"):
-                from benchmarks import onnx_lstm
-
-                calls["onnxruntime"] = onnx_lstm.scan(cell, data.x, threads)
-            times = alternate(calls, budget)
-            what = type(cell).__name__
-            yield compare(f"{what} and {rival}", what, shape, mode, times, "Elman", rival, Goal(least=goal))
-            if by_jax:
-                yield compare(
-                    "LSTM and jax.lax.scan",
-                    what,
-                    shape,
-                    mode,
-                    times,
-                    "Elman",
-                    "jax.lax.scan",
-                    Goal(least=1.3),
-                )
-            if "onnxruntime" in calls:
-                yield compare(
-                    "LSTM and onnxruntime", what, shape, mode, times, "Elman", "onnxruntime", Goal()
-                )
+            mine = ours(cell, data, mode)
+            pairs = {rival: (theirs(module, data, mode), f"{what} and {rival}", Goal(least=goal))}
+            if name == "lstm":
+                pairs |= _elsewhere(cell, data, mode, threads)
+            # Each rival alone beside ours: threads of one that still spin would slow the next.
+            for other, (run, heading, wanted) in pairs.items():
+                times = alternate({"Elman": mine, other: run}, budget)
+                yield compare(heading, what, shape, mode, times, "Elman", other, wanted)
 
 
-def _by_jax(cell: Any, data: Given) -> dict[str, Call]:
-    if not importlib.util.find_spec("jax"):
-        return {}
-    from benchmarks import jax_lstm
+def _elsewhere(cell: Any, data: Given, mode: str, threads: int) -> dict[str, tuple[Call, str, Goal]]:
+    """The LSTM by jax and, forwards, by onnxruntime, where they are installed."""
+    found: dict[str, tuple[Call, str, Goal]] = {}
+    if importlib.util.find_spec("jax"):
+        from benchmarks import jax_lstm
 
-    return jax_lstm.calls(cell, data.x, data.cotangent)
+        run = jax_lstm.calls(cell, data.x, data.cotangent)[mode]
+        found["jax.lax.scan"] = (run, "LSTM and jax.lax.scan", Goal(least=1.3))
+    if mode == FORWARD and importlib.util.find_spec("onnxruntime"):
+        from benchmarks import onnx_lstm
+
+        found["onnxruntime"] = (onnx_lstm.scan(cell, data.x, threads), "LSTM and onnxruntime", Goal())
+    return found
 
 
 def compiled_loop(shapes: Sequence[Shape], budget: Budget) -> Iterator[Row]:

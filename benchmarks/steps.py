@@ -28,23 +28,17 @@ def _lstm(size: int, threads: int, budget: Budget) -> Iterator[Row]:
     """The LSTM beside the ways there are elsewhere, and beside itself with smaller weights."""
     cell: Any = CELLS["lstm"](size, size)
     x, shape = torch.randn(1, size), f"1×1×{size}"
-    calls = {
-        "Elman": _ours(cell, x, "float32"),
-        "Elman int8": _ours(cell, x, "int8"),
-        "Elman bf16": _ours(cell, x, "bfloat16"),
-        "torch.nn.LSTMCell": _lstm_cell(cell, x),
-        "torch.nn.LSTM, T = 1": _one_step(cell, x),
-    }
+    single = _ours(cell, x, "float32")
+    rivals = {"torch.nn.LSTMCell": _lstm_cell(cell, x), "torch.nn.LSTM, T = 1": _one_step(cell, x)}
     if importlib.util.find_spec("onnxruntime"):
         from benchmarks import onnx_lstm
 
-        calls["onnxruntime"] = onnx_lstm.step(cell, x, threads)
-    times = alternate(calls, budget)
-    for rival in ("onnxruntime", "torch.nn.LSTMCell", "torch.nn.LSTM, T = 1"):
-        if rival in times:
-            yield compare(
-                "One step of an LSTM", "LSTM", shape, "step", times, "Elman", rival, Goal(least=1.0)
-            )
+        rivals["onnxruntime"] = onnx_lstm.step(cell, x, threads)
+    for rival, run in rivals.items():  # in pairs: threads of one that still spin would slow the next
+        times = alternate({"Elman": single, rival: run}, budget)
+        yield compare("One step of an LSTM", "LSTM", shape, "step", times, "Elman", rival, Goal(least=1.0))
+    smaller = {"Elman int8": _ours(cell, x, "int8"), "Elman bf16": _ours(cell, x, "bfloat16")}
+    times = alternate({"Elman": single, **smaller}, budget)
     for ours, goal in (("Elman int8", 2.0 if size >= 512 else None), ("Elman bf16", None)):
         yield compare(
             "One step with smaller weights", "LSTM", shape, "step", times, ours, "Elman", Goal(least=goal)

@@ -14,14 +14,15 @@ class Budget:
     """How long is measured: each competitor in at least ``rounds`` blocks and ``seconds`` in all.
 
     A block takes ``block`` seconds, but at least one call. Who has used ``most`` seconds stops after three
-    blocks. ``pause`` seconds pass before a block, so that the threads of the one before are asleep.
+    blocks. ``pause`` seconds pass before a block, so that the threads of the one before are asleep: those of
+    onnxruntime spin for a while.
     """
 
     rounds: int = 5
     seconds: float = 0.4
     most: float = 2.0
     block: float = 0.04
-    pause: float = 0.005
+    pause: float = 0.02
 
 
 FULL = Budget()
