@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from elman import axes
 from elman.axes import BG, BH, BX, TBG, TBH, TBX, B, require_lengths
-from elman.errors import ShapeError
+from elman.errors import OptionError, ShapeError
 from elman.fused import choose
 from elman.fused.definition import flip
 from elman.fused.noise import require
+from elman.fused.recompute import STORES
 
 
 class HiddenState(NamedTuple):
@@ -106,6 +107,8 @@ class Cell(Recurrence):
     hidden_size: int
     """H, in features: the size of ``h`` or, where a cell projects its output, of its memory ``c``."""
 
+    _store = "all"
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
@@ -119,6 +122,33 @@ class Cell(Recurrence):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.output_size = hidden_size
+
+    @property
+    def store(self) -> str:
+        """What a scan keeps for its gradient: "all" that it reads (the default), or "recompute". May be set.
+
+        "recompute" keeps the state at every √T-th step, and runs the steps between forward again in the
+        backward pass [chen2016]: another forward pass in time, for a fraction of the memory. Values are the
+        same, gradients but for the order of their sums. Everything is kept, as by "all", where the compiled
+        executor does not run the cell, in graphs that PyTorch compiles, and for second derivatives.
+
+        Raises :class:`OptionError` when set to anything else.
+
+        >>> from elman.cells import LSTM
+        >>> cell = LSTM(input_size=2, hidden_size=3)
+        >>> cell.store = "recompute"
+        """
+        return self._store
+
+    @store.setter
+    def store(self, store: str) -> None:
+        if store not in STORES:
+            raise OptionError(
+                f"{type(self).__name__}({self.extra_repr()}) was to store {store!r} for its gradient.",
+                f"A cell can store {' or '.join(map(repr, STORES))}.",
+                "Set one of these.",
+            )
+        self._store = store
 
     @abstractmethod
     def project(self, x: TBX) -> TBG:

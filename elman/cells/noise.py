@@ -182,6 +182,15 @@ class Noisy(Cell):
         self.noise = noise
         self.output_size = cell.output_size
 
+    @property
+    def store(self) -> str:
+        """What a scan keeps for its gradient: that of the cell within."""
+        return self.cell.store
+
+    @store.setter
+    def store(self, store: str) -> None:
+        self.cell.store = store
+
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Masks for a scan of ``steps`` steps, by the names of their sites; see :meth:`Noise.draw`."""
         return self.noise.draw(self.cell, batch, steps, generator)

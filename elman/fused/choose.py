@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
-from elman.fused import bfloat16, definition, library, operator, torch_kernels
+from elman.fused import bfloat16, definition, library, operator, recompute, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.noise import inside, traces
@@ -31,7 +31,8 @@ def scan(
 ) -> tuple[TBH, Any]:
     """The scan of :func:`elman.fused.definition.scan`, the fastest way there is for these tensors.
 
-    With products in bfloat16 where :mod:`elman.fused.bfloat16` says so.
+    With products in bfloat16 where :mod:`elman.fused.bfloat16` says so. ``cell.store`` "recompute" is heeded
+    by the executor alone, and not while PyTorch compiles.
     """
     leaves, noise = dict(states.leaves(state)), noise or {}
     returned = bfloat16.result(x, (*leaves.values(), *cell.parameters()))
@@ -73,7 +74,8 @@ def _by_executor(
     if not _fits(compiled.state, x, leaves, fixed):
         return None
     compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
-    return fused.scan(compiled, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
+    run = recompute.scan if cell.store == "recompute" else fused.scan
+    return run(compiled, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
 
 
 def _by_operator(

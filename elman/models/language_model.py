@@ -13,6 +13,7 @@ from elman.cells import CELLS, MUT1, MUT2, RHN, Cell, Elman, ForgetGated, Mogrif
 from elman.cells.elman import NONLINEARITIES
 from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError, ShapeError, TokenError
+from elman.fused.recompute import STORES
 from elman.layers import Embedding, OneHot, Softmax, Stack
 from elman.layers.dropout import drop
 
@@ -41,6 +42,9 @@ class RecurrentOptions:
     memory (``zoneout_c``). ``dropout_per_gate``: one mask for each gate on the state and, if variational,
     on each layer's input.
 
+    ``store``: "all" keeps what gradients read; "recompute" keeps little of it and takes the time of another
+    forward pass (:attr:`elman.cells.Cell.store`).
+
     >>> RecurrentOptions(layers=0, one_hot=True, tied=True).problems()
     ['model.layers must be 1 or more; it is 0.', 'model.tied needs an embedding; model.one_hot has none.']
     """
@@ -67,6 +71,7 @@ class RecurrentOptions:
     depth: int | None = None
     rounds: int | None = None
     projection_size: int | None = None
+    store: str = "all"
 
     def problems(self) -> list[str]:
         """What is wrong, one sentence for each mistake; empty when nothing is."""
@@ -82,6 +87,8 @@ class RecurrentOptions:
             )
         elif self.nonlinearity != "tanh" and self.cell != "elman":
             found.append(f'model.nonlinearity is for model.cell = "elman"; the cell is "{self.cell}".')
+        if self.store not in STORES:
+            found.append(f'model.store must be one of {", ".join(STORES)}; it is "{self.store}".')
         for name in ("layers", "hidden_size", "embedding_size"):
             size = getattr(self, name)
             if size is not None and size < 1:
@@ -188,6 +195,7 @@ class RecurrentLanguageModel(nn.Module):
         for k in range(options.layers):
             below = cells[-1].output_size if cells else self.embedding.output_size
             made = _cell(options, below) if cell is None else cell(below, hidden)
+            made.store = options.store
             noise = _noise(options, made, k)
             cells.append(Noisy(made, noise) if noise else made)
         self.stack = Stack(cells, afresh * options.dropout_between)

@@ -246,14 +246,33 @@ def test_training_lowers_the_loss_of_a_text_that_repeats() -> None:
     assert nats.item() / 80 < 0.15
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_recomputing_reaches_every_cell_and_changes_no_gradient(noise: float) -> None:
+    options = replace(OPTIONS["plain"], dropout_state=noise, dropout_candidate=noise)
+    model, inputs, targets, state = drawn(options)
+    other = RecurrentLanguageModel(V, replace(options, store="recompute")).double()
+    other.load_state_dict(model.state_dict())
+    assert [layer.store for layer in model.stack.cells] == ["all", "all"]
+    assert [layer.store for layer in other.stack.cells] == ["recompute", "recompute"]
+    found = []
+    for each in (model, other):
+        torch.manual_seed(7)  # the same masks
+        nats, _ = each.loss(inputs, targets, state)
+        found.append([nats, *torch.autograd.grad(nats, list(each.parameters()))])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
 def test_options_say_all_that_is_wrong_with_them() -> None:
     assert RecurrentOptions().problems() == []
     wrong = RecurrentOptions(
-        cell="lstn", nonlinearity="swish", layers=0, hidden_size=-3, dropout_output=1.0, initial_scale=0.0
-    )
+        cell="lstn", nonlinearity="swish", layers=0, hidden_size=-3, dropout_output=1.0, initial_scale=0.0,
+        store="some",
+    )  # fmt: skip
     assert wrong.problems() == [
         f'model.cell must be one of {", ".join(CELLS)}, or FILE.py:NAME for one of your own; it is "lstn".',
         'model.nonlinearity must be one of tanh, relu, logistic; it is "swish".',
+        'model.store must be one of all, recompute; it is "some".',
         "model.layers must be 1 or more; it is 0.",
         "model.hidden_size must be 1 or more; it is -3.",
         "model.dropout_output must be from 0 to below 1; it is 1.0.",
