@@ -14,8 +14,10 @@ setup: $(VENV)/.installed
 # A virtual environment of its own; torch and the tools at the versions of constraints.txt.
 $(VENV)/.installed: pyproject.toml constraints.txt setup.py $(wildcard elman/fused/native/*.cpp elman/fused/native/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit("Elman needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Installing PyTorch and the tools: some minutes, while nothing is shown."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--config-settings editable_mode=compat -e '.[dev]'
 	@$(BIN)/python -c 'from elman.fused.library import objection as o; o() and print("Cells run by their definition, slower:", o())'
 	@touch $@
 

@@ -346,9 +346,9 @@ def _assemble(tables: Mapping[str, Any], name: str) -> tuple[Recipe | None, list
 
 
 def _mistakes(name: str, problems: list[str]) -> RecipeError:
-    count = "one mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+    count, them = ("one mistake", "it") if len(problems) == 1 else (f"{len(problems)} mistakes", "them all")
     return RecipeError(
         f"recipe {name} has {count}.",
         "\n  ".join(problems),
-        "Correct them all; `elman recipes show zaremba2014-ptb-small` prints a recipe with its keys.",
+        f"Correct {them}; `elman recipes show zaremba2014-ptb-small` prints a recipe with its keys.",
     )

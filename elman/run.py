@@ -56,6 +56,9 @@ class Run:
     vocabulary: Vocabulary
     model: LanguageModel
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder.path)!r}: {self.recipe.name}, {len(self.vocabulary):,} tokens)"
+
     @property
     def tokeniser(self) -> Words | Characters:
         return tokeniser(self.recipe.text)
@@ -218,8 +221,9 @@ class Run:
                     f"The model was to read {token!r}.",
                     f"It is not among the {len(self.vocabulary):,} tokens of the vocabulary"
                     + (f"; the nearest is {near[0]!r}." if near else "."),
-                    "Use tokens of the vocabulary"
-                    + (f", or write {unknown} for a word that it lacks." if unknown else "."),
+                    f"Use tokens of the vocabulary, or write {unknown} for a word that it lacks."
+                    if unknown
+                    else "Leave it out, or train on a text that has it.",
                 )
         return self.vocabulary.ids(tokens).tolist()
 

@@ -40,7 +40,7 @@ class LSTMWithoutForgetGate(Packed):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
 
 class LSTMWithoutInputGate(ForgetGated):
@@ -74,7 +74,7 @@ class LSTMWithoutInputGate(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
 
 class LSTMWithoutOutputGate(ForgetGated):
@@ -108,7 +108,7 @@ class LSTMWithoutOutputGate(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
 
 class LSTMWithForgetBias(LSTM):

@@ -209,7 +209,8 @@ class Cell(Recurrence):
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
 
-    def _zeros(self, batch: int) -> BH:
+    def zeros(self, batch: int) -> BH:
+        """Zeros (B H) where and as the parameters are: the start of most leaves."""
         return next(self.parameters()).new_zeros(batch, self.hidden_size)
 
     def _uniform(self, *sizes: int) -> nn.Parameter:

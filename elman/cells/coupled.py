@@ -43,7 +43,7 @@ class CoupledLSTM(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
 
 class CappedLSTM(ForgetGated):
@@ -81,4 +81,4 @@ class CappedLSTM(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))

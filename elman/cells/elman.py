@@ -56,7 +56,7 @@ class Elman(Packed):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, nonlinearity={self.nonlinearity!r}"

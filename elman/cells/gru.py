@@ -53,7 +53,7 @@ class GRU(Packed):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
 
 class GRUResetBefore(Packed):
@@ -91,4 +91,4 @@ class GRUResetBefore(Packed):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))

@@ -39,4 +39,4 @@ class MGU(Packed):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))

@@ -47,7 +47,7 @@ class MinGRU(Cell):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
 
 class MinLSTM(Cell):
@@ -92,4 +92,4 @@ class MinLSTM(Cell):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))

@@ -64,7 +64,7 @@ class MogrifierLSTM(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, rounds={self.rounds}"

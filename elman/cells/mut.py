@@ -40,7 +40,7 @@ class Literal(Cell):
         return blocks
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, projected={self.projected}"
@@ -168,4 +168,4 @@ class MUT3(Packed):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))

@@ -53,4 +53,4 @@ class NAS(Cell):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))

@@ -50,7 +50,7 @@ class PeepholeLSTM(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))
 
 
 class FullPeepholeLSTM(ForgetGated):
@@ -94,4 +94,4 @@ class FullPeepholeLSTM(ForgetGated):
         return h, MemoryState(h, c)
 
     def initial_state(self, batch: int) -> MemoryState:
-        return MemoryState(self._zeros(batch), self._zeros(batch))
+        return MemoryState(self.zeros(batch), self.zeros(batch))

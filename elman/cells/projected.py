@@ -68,7 +68,7 @@ class ProjectedLSTM(ForgetGated):
         return r, ProjectedState(r, c)
 
     def initial_state(self, batch: int) -> ProjectedState:
-        return ProjectedState(self.bias.new_zeros(batch, self.output_size), self._zeros(batch))
+        return ProjectedState(self.bias.new_zeros(batch, self.output_size), self.zeros(batch))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, projection_size={self.output_size}"

@@ -65,5 +65,5 @@ class SLSTM(ForgetGated):
 
     def initial_state(self, batch: int) -> StabilisedState:
         lowest = torch.finfo(self.bias.dtype).min / 2  # not −∞, which a mask of zeros would turn into NaN
-        m = self._zeros(batch).fill_(lowest)
-        return StabilisedState(self._zeros(batch), self._zeros(batch), self._zeros(batch), m)
+        m = self.zeros(batch).fill_(lowest)
+        return StabilisedState(self.zeros(batch), self.zeros(batch), self.zeros(batch), m)

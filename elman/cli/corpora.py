@@ -59,9 +59,8 @@ def _list(args: argparse.Namespace) -> None:
         options.print_json({"corpora": rows})
         return
     for row in rows:
-        print(
-            f"{row['name']}\n  {row['description']}\n  {row['licence']}\n  {row['where'] or 'not here yet'}"
-        )
+        where = row["where"] or f"not here yet: elman corpora fetch {row['name']}"
+        print(f"{row['name']}\n  {row['description']}\n  {row['licence']}\n  {where}")
 
 
 def _fetch(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``elman demo``: four language models on an English text, compared, in about three minutes."""
+"""``elman demo``: three language models on an English text, and two of them mixed, in about three minutes."""
 
 import argparse
 from pathlib import Path

@@ -21,7 +21,7 @@ from elman.errors import ElmanError
 from elman.strict import nearest
 
 VERBS = {
-    "demo": "trains four language models on an English text in three minutes and compares them",
+    "demo": "trains three language models on an English text in three minutes, mixes two and compares them",
     "train": "trains a recipe, or a model on your own text",
     "evaluate": "the perplexity of a trained model",
     "score": "the log-probability of each line of standard input",

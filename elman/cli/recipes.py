@@ -97,3 +97,4 @@ def _print_table(found: list["Recipe"], ours: dict[tuple[str, str], "Result"]) -
         left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
         right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
         print("  ".join(left + right))
+    print("ours: the test text, or validation where no test is published; laptop: scaled down; –: none yet")

@@ -195,7 +195,8 @@ def _course(
     epochs, minutes = _share_time(plan, corpus, began)
     steps_per_epoch = len(_streams(plan, corpus))
     for name, cell in NETWORKS.items():
-        say(f"{name}: {epochs} times through the text, about {60 * minutes[name]:.0f} seconds.")
+        times = "once" if epochs == 1 else f"{epochs} times"
+        say(f"{name}: {times} through the text, about {60 * minutes[name]:.0f} seconds.")
         recipe = plan.recipe(cell, plan.model(cell), plan.training(cell, epochs, steps_per_epoch))
         setting = Setting(data_dir, device="cpu", max_minutes=SLACK * minutes[name])
         trained[name] = begin(recipe, out / FOLDERS[name], setting, progress(name))

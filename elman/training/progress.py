@@ -108,12 +108,13 @@ class Shown:
 
     def _line(self, step: int, epoch: int, seconds: float) -> str:
         left = seconds / (step - self._first_step) * (self._total_steps - step)
-        if self._limit is not None:
-            left = min(left, max(0.0, self._limit - seconds))
+        stops = None if self._limit is None else max(0.0, self._limit - seconds)
+        limited = stops is not None and stops < left
         so_far = measured(Perplexity(self._nats / self._weight, 1), self._unit)
         return (
             f"{self._title}epoch {epoch}/{self._epochs} · {100 * step / self._total_steps:.0f}% · {so_far}"
-            f" · {self._tokens / seconds:,.0f} tokens/s · {clock(left)} left"
+            f" · {self._tokens / seconds:,.0f} tokens/s · "
+            + (f"stops in {clock(stops or 0)}" if limited else f"{clock(left)} left")
         )
 
 

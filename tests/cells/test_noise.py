@@ -148,7 +148,7 @@ class Own(Cell):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
 
 def own(cell: Own, x: Tensor, h: Tensor, m: Masks) -> tuple[Tensor, ...]:

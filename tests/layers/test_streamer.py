@@ -213,7 +213,7 @@ class Sorted(Cell):
         return h, HiddenState(h)
 
     def initial_state(self, batch: int) -> HiddenState:
-        return HiddenState(self._zeros(batch))
+        return HiddenState(self.zeros(batch))
 
 
 def test_what_cannot_be_traced_streams_by_its_definition_but_in_no_other_format() -> None:

@@ -41,7 +41,9 @@ def test_the_loss_shown_weighs_late_steps_more_and_a_limit_of_time_bounds_what_i
     clock[0] += 20
     shown.advance(2, 1, 1.0, 10)
     late = (0.98 * 3 + 1) / 1.98
-    assert stream.getvalue() == f"epoch 1/1 · 0% · {late:.3f} nats per character · 1 tokens/s · 0:40 left\n"
+    assert (
+        stream.getvalue() == f"epoch 1/1 · 0% · {late:.3f} nats per character · 1 tokens/s · stops in 0:40\n"
+    )
 
 
 def test_a_bar_is_drawn_in_place_and_evaluations_stay(
