@@ -29,7 +29,8 @@ def test_the_list_has_what_was_published_and_ours(elman: Callable[..., Said], tm
     results.add(path, ROW)
     lines = elman("recipes", "--results", path).out.splitlines()
     assert lines[0].split() == ["recipe", "text", "measure", "published", "ours", "laptop"]
-    rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+    rows = {line.split()[0]: line.split()[1:] for line in lines[1:-1]}
+    assert lines[-1].startswith("ours: the test text")
     assert list(rows) == recipes.names()
     assert rows["zaremba2014-ptb-small"] == ["ptb-words", "perplexity", "114.50", "–", "–"]
     assert rows["karpathy2015-shakespeare"][-3:] == ["–", "–", "1.432"]
