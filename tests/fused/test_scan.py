@@ -14,9 +14,8 @@ from elman.fused import choose, definition, native, scan
 from elman.fused.compiled import Compiled
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
-pytestmark = pytest.mark.slow  # half a minute together; the laws run the executor too
-
-pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
+# Half a minute together; the laws run the executor too.
+pytestmark = [compiled_here, pytest.mark.slow, pytest.mark.usefixtures("poisoned")]
 
 #: T, B, X, H: odd sizes, single steps, rows and features, and one that fills vectors and tiles.
 SIZES = [(1, 1, 1, 1), (7, 1, 2, 3), (1, 20, 5, 65), (7, 2, 5, 129), (5, 20, 33, 64)]
