@@ -18,9 +18,8 @@ from tests.fused.running import (
     shapes_of,
 )
 
-pytestmark = pytest.mark.slow  # half a minute together; the laws run the executor too
-
-pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
+# Half a minute together; the laws run the executor too.
+pytestmark = [compiled_here, pytest.mark.slow, pytest.mark.usefixtures("poisoned")]
 
 LEVELS = [
     level for level in library.LEVELS if library.objection() is None and library.load(level) is not None
