@@ -35,12 +35,7 @@ def scan(
 
     A second derivative is taken as there, and keeps everything.
     """
-    shape = fused.shaped(x, lengths, reverse)
-    tensors = (x, *state, *fixed, *masks)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        y, *last = _Recomputed.apply(compiled, shape, *tensors)
-        return y, tuple(last)
-    return fused.values(compiled, shape, tensors)
+    return fused.scan(compiled, x, state, fixed, lengths, reverse, masks, _Recomputed)
 
 
 def segments(shape: Shape) -> list[slice]:

@@ -28,17 +28,19 @@ def scan(
     lengths: B | None = None,
     reverse: bool = False,
     masks: Sequence[Tensor] = (),
+    through: type[torch.autograd.Function] | None = None,
 ) -> tuple[TBH, Tensors]:
     """Outputs (T B H) and last state (leaf by leaf) of a scan over ``x`` from ``state``.
 
     ``fixed`` and ``masks``: what ``compiled`` makes of parameters and noise. ``reverse``: from the last step
     of each sequence to its first. Past the end of a sequence outputs are zero, the state does not move, and
-    ``x`` is not read. Differentiable any number of times.
+    ``x`` is not read. Differentiable any number of times; ``through`` another function than the one here,
+    which keeps all that the gradient reads.
     """
     shape = shaped(x, lengths, reverse)
     tensors = (x, *state, *fixed, *masks)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        y, *last = _Scan.apply(compiled, shape, *tensors)
+        y, *last = (through or _Scan).apply(compiled, shape, *tensors)
         return y, tuple(last)
     return values(compiled, shape, tensors)
 

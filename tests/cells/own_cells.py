@@ -54,6 +54,25 @@ class Sorted(Elman):
         return h, HiddenState(h)
 
 
+class Asking(Elman):
+    """Takes another way where a value is large: tracing sees neither way."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(x) if bool((state.h > 0.5).any()) else torch.relu(x)
+        return h, HiddenState(h)
+
+
+class Counting(Elman):
+    """Computes something else once it was traced, at two sizes of the batch."""
+
+    calls = 0
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        self.calls += self.calls < 3
+        h = torch.tanh(x * (1.0 if self.calls < 3 else 2.0) + state.h @ self.weight_h.T)
+        return h, HiddenState(h)
+
+
 class Moody(Elman):
     """Other equations in training than afterwards."""
 

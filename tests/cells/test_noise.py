@@ -28,6 +28,7 @@ from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError, ShapeError
 from elman.fused import choose, definition, library, noise
 from elman.layers import Stack
+from tests.cells.own_cells import Asking, Counting, Sorted
 
 T, B, X, H = 6, 4, 3, 5
 sigma = torch.sigmoid
@@ -409,33 +410,6 @@ def test_what_a_cell_has_no_place_for_is_refused() -> None:
             Noisy(cell, made)
         assert raised.value.came == reason
         assert str(raised.value).startswith(f"{type(cell).__name__}(input_size=3, hidden_size=5")
-
-
-class Sorted(Elman):
-    """Sorts its features: it cannot be traced."""
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        h = torch.tanh(x + state.h @ self.weight_h.T).sort(dim=-1).values
-        return h, HiddenState(h)
-
-
-class Asking(Elman):
-    """Takes another way where a value is large: tracing sees neither way."""
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        h = torch.tanh(x) if bool((state.h > 0.5).any()) else torch.relu(x)
-        return h, HiddenState(h)
-
-
-class Counting(Elman):
-    """Computes something else once it was traced, at two sizes of the batch."""
-
-    calls = 0
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        self.calls += self.calls < 3
-        h = torch.tanh(x * (1.0 if self.calls < 3 else 2.0) + state.h @ self.weight_h.T)
-        return h, HiddenState(h)
 
 
 def test_a_cell_that_cannot_be_traced_has_noise_on_input_and_output_only() -> None:

@@ -11,37 +11,11 @@ from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState
 from elman.cells.coupled import CoupledLSTM
 from elman.fused import choose, definition, library
+from tests.cells.own_cells import Asking, Counting, Sorted
 
 compiled_here = pytest.mark.skipif(
     library.objection() is not None, reason="no compiled executor on this machine"
 )
-
-
-class Sorted(Elman):
-    """Sorts its features: nothing the executor knows."""
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        h = torch.tanh(x + state.h @ self.weight_h.T).sort(dim=-1).values
-        return h, HiddenState(h)
-
-
-class Asking(Elman):
-    """Takes another way where a value is large: tracing sees neither way."""
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        h = torch.tanh(x) if bool((state.h > 0.5).any()) else torch.relu(x)
-        return h, HiddenState(h)
-
-
-class Counting(Elman):
-    """Computes something else each time it is called."""
-
-    calls = 0
-
-    def advance(self, x: BG, state: HiddenState) -> tuple[BH, HiddenState]:
-        self.calls += self.calls < 3
-        h = torch.tanh(x * (1.0 if self.calls < 3 else 2.0) + state.h @ self.weight_h.T)
-        return h, HiddenState(h)
 
 
 class Squashed(Elman):
