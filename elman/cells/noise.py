@@ -226,7 +226,7 @@ class Noisy(Cell):
         return y.squeeze(0), new
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, {self.noise}"
+        return ", ".join([super().extra_repr(), str(self.noise)])
 
     def _scan(
         self, x: TBX, state: Any, lengths: B | None, noise: Mapping[str, Tensor] | None, reverse: bool

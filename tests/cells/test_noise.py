@@ -132,6 +132,22 @@ def full_peepholes(cell: FullPeepholeLSTM, x: Tensor, h: Tensor, c: Tensor, m: M
     return h * m["output"], h, c
 
 
+def slstm(
+    cell: SLSTM, x: Tensor, h: Tensor, c: Tensor, n: Tensor, stabiliser: Tensor, m: Masks
+) -> tuple[Tensor, ...]:
+    """Without a stabiliser, whose exponential the state is multiplied by before and divided by afterwards."""
+    wx, wh, b = (list(p.split(H)) for p in (cell.weight_x, cell.weight_h * m["weights.0"], cell.bias))
+    i, f, z, o = (
+        (x * on(m, "input", k)) @ wx[k].T + (h * on(m, "state.h", k)) @ wh[k].T + b[k] for k in range(4)
+    )
+    c, n = c * torch.exp(stabiliser), n * torch.exp(stabiliser)
+    c = sigma(f) * c + torch.exp(i) * (torch.tanh(z) * m["candidate.0"])
+    n = sigma(f) * n + torch.exp(i)
+    h = held(m, "h", h, sigma(o) * c / n)
+    stabiliser = torch.maximum(torch.log(sigma(f)) + stabiliser, i)
+    return h * m["output"], h, c * torch.exp(-stabiliser), n * torch.exp(-stabiliser), stabiliser
+
+
 class Own(Cell):
     """A cell of one's own: x and h side by side before one matrix, and nothing said of noise."""
 
@@ -166,6 +182,7 @@ REFERENCES: dict[type[Cell], Callable[..., tuple[Tensor, ...]]] = {
     MUT3: mut3,
     RHN: rhn,
     FullPeepholeLSTM: full_peepholes,
+    SLSTM: slstm,
     Own: own,
 }
 KINDS = {
@@ -187,6 +204,8 @@ def drawn(kind: type[Cell], dtype: torch.dtype = torch.float64) -> tuple[Any, Te
         for parameter in cell.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.6)
     state = states.transform(lambda leaf: torch.randn_like(leaf) * 0.7, cell.initial_state(B))
+    if kind is SLSTM:  # a normaliser is a sum of positive numbers
+        state = state._replace(n=state.n.abs() + 0.5)
     return cell, torch.randn(T, B, X, dtype=dtype), state
 
 
@@ -200,7 +219,10 @@ def by_hand(cell: Any, x: Tensor, state: Any, masks: dict[str, Tensor]) -> list[
 
 def gradients(values: list[Tensor], inputs: list[Tensor]) -> tuple[Tensor, ...]:
     total = sum(
-        ((value * torch.linspace(0.3, 1.9, value.numel()).view_as(value)).sum() for value in values),
+        (
+            (value * torch.linspace(0.3, 1.9, value.numel()).bfloat16().to(value).view_as(value)).sum()
+            for value in values
+        ),
         torch.zeros(()),
     )
     return torch.autograd.grad(total, inputs)
