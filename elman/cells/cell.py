@@ -211,7 +211,8 @@ class Cell(Recurrence):
 
     def zeros(self, batch: int) -> BH:
         """Zeros (B H) where and as the parameters are: the start of most leaves."""
-        return next(self.parameters()).new_zeros(batch, self.hidden_size)
+        like = next(iter(self._parameters.values()), None)  # parameters() would walk over all modules
+        return (next(self.parameters()) if like is None else like).new_zeros(batch, self.hidden_size)
 
     def _uniform(self, *sizes: int) -> nn.Parameter:
         """A parameter drawn from U(±1/√H): the start of every cell's tensors, as of ``torch.nn``'s."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,7 +36,7 @@ def scan(
     by the executor alone, and not while PyTorch compiles.
     """
     leaves, noise = dict(states.leaves(state)), noise or {}
-    returned = bfloat16.result(x, (*leaves.values(), *cell.parameters()))
+    returned = bfloat16.result(x, chain(leaves.values(), cell.parameters()))
     if returned is None:
         found = _by_executor(cell, x, leaves, lengths, noise, reverse)
     else:

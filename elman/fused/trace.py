@@ -55,7 +55,7 @@ class Traced:
     """What ``invariants`` gives, where that is more than the Program's ``names``."""
     splits: tuple[Split, ...] = ()
 
-    @property
+    @cached_property
     def masks(self) -> tuple[str, ...]:
         """The inputs beside x and the state: masks, by which a Program has noise."""
         return tuple(name for name in self.program.names("input") if name.startswith("noise."))
@@ -74,7 +74,10 @@ class Traced:
         Those of bfloat16 become float32, in which everything but products is computed. ``dropped``: by what
         a matrix is multiplied, element by element.
         """
-        tensors = named_tensors(cell)
+        tensors = {
+            name: cell[name] if isinstance(cell, Mapping) else tensor_named(cell, name)
+            for name in self.invariants.tensors
+        }
         wide = {name: t.float() if t.dtype == torch.bfloat16 else t for name, t in tensors.items()}
         made = dict(zip(self.made or self.names, self.invariants(wide), strict=True))
         for name, mask in (dropped or {}).items():
@@ -112,8 +115,12 @@ def trace_projection(cell: nn.Module, input_size: int, batches: tuple[int, int] 
 
 def settings(cell: nn.Module) -> Any:
     """What a trace of the cell depends on, to be its key."""
-    tensors = [*cell.named_parameters(), *cell.named_buffers()]
-    return cell.training, cell.extra_repr(), tuple((name, tensor.shape) for name, tensor in tensors)
+    shapes: list[tuple[str, str, torch.Size]] = []
+    # Every scan asks for this; named_parameters() and named_buffers() take five times as long.
+    for prefix, module in cell.named_modules() if cell._modules else [("", cell)]:
+        for held in (module._parameters, module._buffers):
+            shapes += [(prefix, name, tensor.shape) for name, tensor in held.items() if tensor is not None]
+    return cell.training, cell.extra_repr(), tuple(shapes)
 
 
 def candidates(cell: Any) -> list[int]:
@@ -197,6 +204,16 @@ def named_tensors(cell: nn.Module | Mapping[str, Tensor]) -> dict[str, Tensor]:
     if isinstance(cell, Mapping):
         return dict(cell)
     return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+
+
+def tensor_named(cell: nn.Module, name: str) -> Tensor:
+    """The one of :func:`named_tensors` that has this name, without a walk over them all."""
+    *path, last = name.split(".")
+    module: Any = cell
+    for part in path:
+        module = module._modules[part]
+    found = module._parameters.get(last)
+    return cast(Tensor, module._buffers[last] if found is None else found)
 
 
 def _trace_advance(cell: nn.Module, projected_size: int, batch: int, candidates: Mapping[str, int]) -> Traced:
@@ -293,6 +310,7 @@ class _Reader:
         names = ["y", *(f"{leaf}'" for leaf in self.leaves)]
         outputs = {name: self.row(node) for name, node in zip(names, returned, strict=True)}
         self.invariant_graph.output(tuple(self.copies[node] for node in self.exported))
+        self.invariant_graph.eliminate_dead_code()  # such as the transpose of what is used transposed
         calls = invariants.record(self.invariant_graph, self.graph)
         return Traced(self.builder.finish(outputs), calls, tuple(self.exported.values()), tuple(self.leaves))
 
