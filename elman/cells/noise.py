@@ -17,7 +17,7 @@ from elman import states
 from elman.axes import BG, BH, BX, TBG, TBH, TBX, B
 from elman.cells.cell import Cell
 from elman.errors import OptionError
-from elman.fused.noise import Sites, sites
+from elman.fused.noise import Sites, sites, told
 from elman.fused.operations import Objection
 
 
@@ -174,7 +174,7 @@ class Noisy(Cell):
         problems = noise.problems(cell)
         if problems:
             raise OptionError(
-                f"{cell!r} with Noise({noise}) was asked for.",
+                f"{told(cell)} with Noise({noise}) was asked for.",
                 "; ".join(f"{name}: {why}" for name, why in problems.items()) + ".",
                 "Leave these rates 0, or take another cell. A candidate is marked so: g = self.candidate(g).",
             )

@@ -15,7 +15,7 @@ from elman.errors import ModelError, OptionError
 from elman.fused import definition, invariants, stored
 from elman.fused.operations import Objection
 from elman.fused.program import evaluate
-from elman.fused.trace import trace_cell, trace_start
+from elman.fused.trace import candidates, trace_cell, trace_marked, trace_start
 
 FORMAT = 1
 KINDS = ("parameter", "fixed parameter", "buffer")
@@ -47,9 +47,11 @@ class StoredCell(Cell):
             self._register(str(name), torch.zeros(shape), str(kind))
         self._structure, leaves = _structure_of(table["state"])
         self._start = invariants.from_table(table["start"])
+        marked = table.get("marked")  # the step with masks on its candidates, where it marks any
         self.traced = (
             stored.from_table(table["project"], ()),
             stored.from_table(table["advance"], tuple(leaves)),
+            None if marked is None else stored.from_table(marked, tuple(leaves), masks=True),
         )
         self._require_widths(leaves)
 
@@ -86,12 +88,14 @@ class StoredCell(Cell):
 
     @torch.no_grad()
     def _require_widths(self, leaves: Mapping[str, int]) -> None:
-        project, advance = self.traced
+        project, advance, marked = self.traced
         ((_, place),) = project.program.outputs
         between = project.program.nodes[place].width
         stored.require_widths(project, {"x": self.input_size, "y": between}, project.prepare(self))
         given = {"x": between, "y": self.output_size, **leaves, **{f"{n}'": w for n, w in leaves.items()}}
         stored.require_widths(advance, given, advance.prepare(self))
+        if marked is not None:
+            stored.require_widths(marked, candidates(self) | given, marked.prepare(self))
         found = [tuple(leaf.shape) for _, leaf in states.leaves(self.initial_state(2))]
         if found != [(2, width) for width in leaves.values()]:
             raise ValueError(f"the initial state is {found}, not of {list(leaves.values())} columns")
@@ -162,7 +166,10 @@ def _described(cell: Cell) -> dict[str, Any]:
     was = cell.training
     ways = []
     for training in (True, False):
-        ways.append([stored.to_table(traced) for traced in trace_cell(cell.train(training))])
+        projection, advance = trace_cell(cell.train(training))
+        ways.append([stored.to_table(traced) for traced in (projection, advance)])
+    ((_, place),) = projection.program.outputs
+    marked = trace_marked(cell.train(), projection.program.nodes[place].width)
     cell.train(was)
     if ways[0] != ways[1]:
         raise Objection("its equations in training are others than afterwards")
@@ -182,6 +189,7 @@ def _described(cell: Cell) -> dict[str, Any]:
         "start": invariants.to_table(trace_start(cell)),
         "project": ways[0][0],
         "advance": ways[0][1],
+        **({} if marked is None else {"marked": stored.to_table(marked)}),
     }
 
 

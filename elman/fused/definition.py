@@ -12,7 +12,7 @@ from elman import states
 from elman.axes import TBH, TBX, B
 from elman.errors import OptionError
 from elman.fused import bfloat16
-from elman.fused.noise import Traces, inside, traces
+from elman.fused.noise import Traces, inside, told, traces
 from elman.fused.operations import Objection
 from elman.fused.program import evaluate
 
@@ -135,7 +135,7 @@ def _trusted(cell: Any, noise: Mapping[str, Tensor]) -> Traces:
         why = str(objection)
     if why is not None:
         raise OptionError(
-            f"{cell!r} was to be scanned with the masks {', '.join(noise)}.",
+            f"{told(cell)} was to be scanned with the masks {', '.join(noise)}.",
             f"They fall on its traced step, and {why}.",
             "Write advance as operations on B rows; the masks input and output need no trace.",
         )

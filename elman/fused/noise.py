@@ -28,7 +28,7 @@ from elman.errors import OptionError, ShapeError
 from elman.fused import bfloat16
 from elman.fused.operations import Objection
 from elman.fused.program import POINTWISE, Builder
-from elman.fused.trace import Split, Traced, candidates, settings, trace, trace_cell
+from elman.fused.trace import Split, Traced, candidates, settings, trace_cell, trace_marked
 
 PREFIX = "noise."
 
@@ -70,10 +70,8 @@ class Traces:
         self.trusted = False  # until its values have been compared with the cell's
         self.project, self.advance = trace_cell(cell) if plain is None else (plain.project, plain.advance)
         if any(name.startswith("candidate.") for name in left):
-            marked = {f"{PREFIX}candidate.{k}": columns for k, columns in enumerate(candidates(cell))}
             ((_, node),) = self.project.program.outputs
-            width = self.project.program.nodes[node].width
-            self.advance = trace(cell, width, candidates=marked)
+            self.advance = trace_marked(cell, self.project.program.nodes[node].width) or self.advance
         self.weights = _weights(self.advance)
         if any(name.startswith("input.") for name in left):
             self.project = mask_input(self.project, cell.hidden_size)
@@ -151,7 +149,7 @@ def sites(cell: Any) -> Sites:
             input_per_gate=_sites(mask_input(plain.project, cell.hidden_size)),
             state=_sites(mask_state(advance, leaves)),
             state_per_gate=_sites(mask_state(advance, leaves, cell.hidden_size)),
-            candidate={f"candidate.{k}": columns for k, columns in enumerate(marked)},
+            candidate={name.removeprefix(PREFIX): width for name, width in marked.items()},
             zoneout={_zoneout(leaf): widths[f"{leaf}'"] for leaf in leaves},
             weights=plain.weights,
         )
@@ -170,7 +168,7 @@ def require(cell: Any, noise: Mapping[str, Tensor], x: Tensor) -> None:
             known = sites(cell)
         except Objection as objection:
             raise OptionError(
-                f"{cell!r} was to be scanned with the masks {', '.join(noise)}.",
+                f"{told(cell)} was to be scanned with the masks {', '.join(noise)}.",
                 f"They fall on its traced step, and {objection}.",
                 "Masks on the whole input and output, of the names input and output, need no trace.",
             ) from None
@@ -188,10 +186,15 @@ def require(cell: Any, noise: Mapping[str, Tensor], x: Tensor) -> None:
         elif name in weights:
             wanted = f"it must be {' × '.join(map(str, weights[name].shape))}, the shape of that matrix"
         raise ShapeError(
-            f"{cell!r} was to be scanned over {steps} steps of {batch} sequences with a mask {name}.",
+            f"{told(cell)} was to be scanned over {steps} steps of {batch} sequences with a mask {name}.",
             f"The mask is {'×'.join(map(str, shape))}; {wanted}.",
             "Draw masks with Noisy(cell, noise).draw(batch, steps).",
         )
+
+
+def told(cell: nn.Module) -> str:
+    """A cell in one line, whatever modules it has."""
+    return f"{type(cell).__name__}({cell.extra_repr()})"
 
 
 def mask_state(traced: Traced, leaves: Iterable[str], block: int | None = None) -> Traced:

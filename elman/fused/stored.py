@@ -32,8 +32,8 @@ def to_table(traced: Traced) -> dict[str, Any]:
     }
 
 
-def from_table(table: Mapping[str, Any], leaves: tuple[str, ...]) -> Traced:
-    """The inverse of :func:`to_table`; ``leaves`` names the state.
+def from_table(table: Mapping[str, Any], leaves: tuple[str, ...], masks: bool = False) -> Traced:
+    """The inverse of :func:`to_table`; ``leaves`` names the state. ``masks``: it may read masks, too.
 
     Raises:
         ValueError, TypeError, KeyError: the table is not one of a step.
@@ -46,7 +46,10 @@ def from_table(table: Mapping[str, Any], leaves: tuple[str, ...]) -> Traced:
         tuple(nodes), tuple((str(name), _known(place, nodes)) for name, place in table["outputs"].items())
     )
     names = tuple(str(name) for name in table["names"])
-    _require_complete(program, names, leaves, made)
+    given = {"x", *leaves}
+    if masks:
+        given |= {name for name in program.names("input") if name.startswith("noise.candidate.")}
+    _require_complete(program, names, leaves, made, given)
     return Traced(program, made, names, leaves)
 
 
@@ -67,10 +70,10 @@ def _known(place: Any, before: list[Node]) -> int:
 
 
 def _require_complete(
-    program: Program, names: tuple[str, ...], leaves: tuple[str, ...], made: Invariants
+    program: Program, names: tuple[str, ...], leaves: tuple[str, ...], made: Invariants, given: set[str]
 ) -> None:
     unmade = {*program.names("vector"), *program.matrices()} - set(names)
-    unread = set(program.names("input")) - {"x", *leaves}
+    unread = set(program.names("input")) - given
     outputs = [name for name, _ in program.outputs]
     if unmade or unread or outputs != ["y", *(f"{leaf}'" for leaf in leaves)]:
         raise ValueError(f"a step lacks {', '.join(sorted(unmade | unread)) or outputs}")

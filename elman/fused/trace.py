@@ -123,8 +123,11 @@ def settings(cell: nn.Module) -> Any:
     return cell.training, cell.extra_repr(), tuple(shapes)
 
 
-def candidates(cell: Any) -> list[int]:
-    """How many features each candidate has that ``cell.advance`` marks, in the order of the step."""
+def candidates(cell: Any) -> dict[str, int]:
+    """Masks for the candidates that ``cell.advance`` marks, in the order of the step, with their widths."""
+    if (stored := _stored(cell)) is not None:
+        widths_of = {} if stored[2] is None else stored[2].program.names("input")
+        return {name: width for name, width in widths_of.items() if name.startswith("noise.")}
     widths: list[int] = []
 
     def mark(candidate: Tensor) -> Tensor:
@@ -135,7 +138,24 @@ def candidates(cell: Any) -> list[int]:
         state = cell.initial_state(2)
         like = next((leaf for _, leaf in states.leaves(state)), torch.zeros(()))
         _marking(cell, mark).advance(cell.project(like.new_zeros(2, cell.input_size)), state)
-    return widths
+    return {f"noise.candidate.{k}": width for k, width in enumerate(widths)}
+
+
+def trace_marked(cell: Any, projected_size: int) -> Traced | None:
+    """``cell.advance`` with a mask on each candidate that it marks; None where it marks none.
+
+    Raises:
+        Objection: as :func:`trace`.
+    """
+    if (stored := _stored(cell)) is not None:
+        return stored[2]
+    masks = candidates(cell)
+    return trace(cell, projected_size, candidates=masks) if masks else None
+
+
+def _stored(cell: Any) -> tuple[Traced, Traced, Traced | None] | None:
+    """The Programs of a cell that was stored: what needs no past, the step, and the step with masks."""
+    return getattr(cell, "traced", None)
 
 
 def _marking(cell: nn.Module, mark: Callable[[Tensor], Tensor]) -> Any:
@@ -152,9 +172,8 @@ def trace_cell(cell: nn.Module) -> tuple[Traced, Traced]:
         Objection: as :func:`trace`.
     """
     recurrence: Any = cell
-    stored: tuple[Traced, Traced] | None = getattr(cell, "traced", None)
-    if stored is not None:
-        return stored
+    if (stored := _stored(cell)) is not None:
+        return stored[:2]
     projection = trace_projection(cell, recurrence.input_size)
     ((_, place),) = projection.program.outputs
     return projection, trace(cell, projection.program.nodes[place].width)

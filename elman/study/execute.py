@@ -105,12 +105,6 @@ def begin(
     numbers = precision.choose(setting.precision or "float32", setting.device)
     cell, initial = None, None if before is None else tensorfile.read_weights(before.weights)
     if own is not None and isinstance(recipe.model, RecurrentOptions):
-        if recipe.model.dropout_candidate:
-            raise OptionError(
-                f"A run with the cell {own.name} and model.dropout_candidate was asked for.",
-                "A run keeps a cell's equations without the mark on their candidate.",
-                "Leave dropout_candidate out, or train in Python.",
-            )
         model = build_model(recipe.model, corpus.vocabulary, (recipe.train or TrainingOptions()).seed, own)
         layers = [layer.cell if isinstance(layer, Noisy) else layer for layer in model.stack.cells]
         cell = stored_cells([layer for layer in layers if isinstance(layer, Cell)])

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from elman import states
-from elman.cells import CELLS, Cell
+from elman.cells import CELLS, LSTM, RHN, Cell
+from elman.cells.noise import Noise, Noisy
 from elman.cells.stored import StoredCell, StoredCells, describe, to_text
 from elman.errors import ModelError, OptionError
 from elman.fused import choose, definition, library
-from tests.cells.own_cells import Attached, Forgetful, Moody, Orthogonal, Rich, Sorted
+from tests.cells.own_cells import Attached, Forgetful, Leaky, Moody, Orthogonal, Rich, Sorted
 
 MAKE: dict[str, Callable[[int, int], Cell]] = {**CELLS, "rich": Rich}
 X = H = 3
@@ -65,6 +66,19 @@ def test_by_the_definition_too_and_in_double_precision(name: str, monkeypatch: p
     again = reopened(cell).double()  # stored in single precision: it is the equations that were stored
     for (name, a), (_, b) in zip(results(again), results(cell.double()), strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-12), name
+
+
+@pytest.mark.parametrize("kind", [Leaky, LSTM, RHN])
+def test_masks_fall_on_the_candidates_of_a_stored_cell(kind: type[Cell]) -> None:
+    cell = kind(X, H)
+    again, x = reopened(cell), torch.randn(5, 4, X)
+    masks = Noisy(cell, Noise(candidate=0.5)).draw(batch=4, steps=5)
+    assert [mask.shape for mask in Noisy(again, Noise(candidate=0.5)).draw(4, 5).values()] == [
+        mask.shape for mask in masks.values()
+    ]
+    mine, theirs = again.scan(x, noise=masks)[0], cell.scan(x, noise=masks)[0]
+    torch.testing.assert_close(mine, theirs)
+    assert not torch.allclose(mine, cell.scan(x)[0], atol=1e-3)
 
 
 def test_what_is_stored_of_a_rich_cell() -> None:
@@ -146,6 +160,20 @@ def test_damage_is_met_when_it_is_read(damage: Callable[[dict[str, Any]], None])
     damage(whole)
     with pytest.raises((ValueError, TypeError, KeyError, RuntimeError)):
         StoredCells(json.dumps({"format": 1, "cells": [whole]}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [change(["marked", "nodes", 2, 3], ["noise.zoneout.h"]), change(["marked", "nodes", 0, 2], 4096)],
+    ids=["no mask on a candidate", "too wide"],
+)
+def test_damage_of_a_step_with_masks_is_met(damage: Callable[[dict[str, Any]], None]) -> None:
+    whole = describe(Leaky(2, 3))
+    assert whole["marked"]["nodes"][2] == ["input", [], 3, ["noise.candidate.0"]]
+    StoredCell(copy.deepcopy(whole))
+    damage(whole)
+    with pytest.raises(ValueError):
+        StoredCell(whole)
 
 
 def test_another_format_is_refused() -> None:

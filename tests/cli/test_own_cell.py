@@ -148,12 +148,30 @@ def test_noise_falls_in_a_stored_cell_too(
     assert package.load(whole).evaluate("test").perplexity < 12
 
 
-def test_a_mark_on_the_candidate_cannot_be_kept(
+def test_the_mark_on_a_candidate_is_kept(
     elman: Callable[..., Said], folder: Path, tmp_path: Path, file: Path
 ) -> None:
-    words = ("--cell", f"{file}:Leaky", *QUICK, "--set", "model.dropout_candidate=0.1")
-    said = elman("train", "--data", folder / "text.txt", *words, "--out", tmp_path / "run")
-    assert refused(said, "OptionError")[1] == (
-        "A run keeps a cell's equations without the mark on their candidate."
+    noise = ("--set", "model.dropout_candidate=0.3")
+    train = ("train", "--data", folder / "text.txt", "--cell", f"{file}:Leaky", *QUICK, *noise)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert elman(*train, "--out", whole).status == 0
+    assert elman(*train, "--out", parts, "--max-minutes", 1e-9).status == 0
+    file.unlink()
+    assert elman("train", "--resume", "--out", parts).status == 0
+    one, other = load_file(whole / "best.safetensors"), load_file(parts / "best.safetensors")
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    layers = list(package.load(whole).model.stack.cells)
+    assert set(layers[1].draw(batch=2, steps=3)) == {"candidate.0"}
+
+
+def test_a_candidate_that_is_not_marked_is_asked_for(
+    elman: Callable[..., Said], folder: Path, tmp_path: Path, file: Path
+) -> None:
+    words = ("--cell", f"{file}:Rich", *QUICK, "--set", "model.dropout_candidate=0.1")
+    lines = refused(
+        elman("train", "--data", folder / "text.txt", *words, "--out", tmp_path / "run"), "OptionError"
     )
+    assert lines[0].endswith("with Noise(candidate=0.1) was asked for.")
+    assert lines[1] == "candidate: the cell marks no candidate by self.candidate."
+    assert lines[2].endswith("A candidate is marked so: g = self.candidate(g).")
     assert not (tmp_path / "run").exists()
