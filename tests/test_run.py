@@ -226,6 +226,10 @@ def test_a_blank_text_has_no_perplexity(trained: dict[tuple[str, str], Path], tm
 def test_importing_elman_imports_nothing_large() -> None:
     code = "import sys, elman; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    heavy = {"torch._dynamo", "torch._inductor", "sympy", "matplotlib", "scipy"}
+    code = "import sys, elman.study.execute, elman.study.demo_page; "
+    code += f"sys.exit(sorted({heavy} & sys.modules.keys()) or 0)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = elman.lode  # type: ignore[attr-defined]
 

@@ -159,3 +159,10 @@ def test_without_a_compiled_executor_the_definition_runs(monkeypatch: pytest.Mon
     cell, x = CoupledLSTM(2, 3), torch.randn(5, 4, 2)
     assert choose.objections(cell) == ["no compiler was there when the package was installed"]
     assert torch.equal(cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(4), None)[0])
+
+
+def test_what_a_compiler_takes_for_constant_is_marked_as_pytorch_marks_it() -> None:
+    marked = vars(torch.compiler.assume_constant_result(lambda: None))
+    assert marked
+    for function in (choose._operator, choose._transformed):
+        assert vars(function).items() >= marked.items()
