@@ -7,7 +7,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 BY_EITHER_WAY := tests/cells tests/fused tests/laws tests/layers tests/models tests/worked tests/training tests/cli elman
 
-.PHONY: setup demo test test-fast test-definition sanitize check format clean
+.PHONY: setup demo test test-fast test-definition sanitize nightly check format clean
 
 setup: $(VENV)/.installed
 
@@ -34,7 +34,11 @@ test-fast: setup
 test-definition: setup
 	ELMAN_EXECUTORS=none $(PYTEST) -m 'not slow' $(BY_EITHER_WAY)
 
-# For the night: the executor under AddressSanitizer and UndefinedBehaviorSanitizer. The first error ends it.
+# For the night: every test, the executor's under sanitizers, and random Programs by the thousand, others each night.
+nightly: test sanitize
+	ELMAN_RANDOM_PROGRAMS=5000 OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/fused/test_random_programs.py
+
+# The executor under AddressSanitizer and UndefinedBehaviorSanitizer. The first error ends it.
 sanitize: setup
 	CXX=g++ CXXFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all" \
 		$(BIN)/python setup.py -q build_ext --build-lib build/sanitized

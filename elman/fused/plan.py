@@ -92,7 +92,8 @@ class _Writer:
         self.registers: dict[int, int] = {}
         self.free: list[int] = []
         self.most = self.widest = self.inner = 0
-        self.width = max([1, *(self.units[p].width for p in stage.members), *(s.width for s in stage.stores)])
+        held = {*stage.members, *(arg for p in stage.members for arg in self.units[p].args)}
+        self.width = max([1, *(self.units[p].width for p in held), *(s.width for s in stage.stores)])
         self.fused = self._multiply_adds()
         self.uses = self._count_uses()
         self._products()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from elman.fused import library, native
+from elman.fused.plan import compile_program
 from elman.fused.program import POINTWISE, Builder, Program
 from tests.fused.running import (
     agree,
@@ -201,6 +202,19 @@ def test_sums_and_maxima_over_a_row(op: str, width: int) -> None:
     scale = b.add("logistic", b.add(op, b.add("tanh", s), width=1))
     gated = b.add("where", b.add("gt", scale, x), b.add("mul", x, scale), b.add("div", scale, b.constant(3)))
     compare(ended(b, b.add("tanh", b.add("add", gated, s))), 4, 3)
+
+
+@pytest.mark.parametrize("op", ["sum", "max_row"])
+def test_a_row_that_is_read_may_be_wider_than_all_that_is_made_of_it(op: str) -> None:
+    """It once was written past the end of the registers."""
+    b = Builder()
+    x, h = b.add("input", width=300, data=("x",)), b.add("input", width=3, data=("state.h",))
+    program = ended(b, b.add("tanh", b.add("add", h, b.add(op, x, width=1))))
+    chosen = library.load()
+    assert chosen is not None
+    plan = compile_program(program, {"state.h": "state.h'"}, chosen.operations)
+    assert [stage.width for stage in plan.stages] == [300]
+    compare(program, 4, 3)
 
 
 def test_one_column_beside_many() -> None:

@@ -1,4 +1,10 @@
-"""Programs nobody would write: random graphs of every kind of node, values and gradients."""
+"""Programs nobody would write: random graphs of every kind of node, values and gradients.
+
+Always the same 150; ``make nightly`` asks for thousands of others by ``ELMAN_RANDOM_PROGRAMS``. Hypothesis
+then prints what reproduces a failure.
+"""
+
+import os
 
 import pytest
 import torch
@@ -19,6 +25,8 @@ from tests.fused.running import (
 )
 
 pytestmark = [compiled_here, pytest.mark.usefixtures("poisoned")]
+
+NIGHTLY = os.environ.get("ELMAN_RANDOM_PROGRAMS")
 
 #: Those that are smooth wherever they are put; the others get arguments made for them.
 SMOOTH = ["add", "sub", "mul", "neg", "erf", "tanh", "logistic", "softplus", "max", "min", "abs"]
@@ -92,7 +100,7 @@ def _node(draw: st.DrawFn, b: Builder, values: list[int], leaves: list[int], wid
 
 @pytest.mark.slow
 @settings(
-    max_examples=150, deadline=None, derandomize=True,
+    max_examples=int(NIGHTLY or 150), deadline=None, derandomize=NIGHTLY is None, print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(
