@@ -1,6 +1,7 @@
 """Measures everything, each part in a process of its own.
 
-    python -m benchmarks.cells --json docs/speed.json     all of it: 15 to 20 minutes on two idle cores
+    python -m benchmarks.cells --json docs/speed.json     all of it: about 25 minutes on two idle cores
+    python -m benchmarks.cells --json docs/speed.json --only imports      this part anew, the others stay
     python -m benchmarks.cells --only torch.nn --shapes 35x20x200
     python -m benchmarks.cells --quick                    that it runs; the numbers mean nothing
 
@@ -13,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +25,7 @@ from benchmarks.epochs import epochs
 from benchmarks.imports import imports
 from benchmarks.memory import memory
 from benchmarks.report import line
-from benchmarks.rows import Row
+from benchmarks.rows import Measurements, Part, Row
 from benchmarks.scans import SHAPES, Shape
 from benchmarks.steps import steps
 from benchmarks.timing import FULL, QUICK, Budget
@@ -44,17 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
             print("Nothing was measured. Wait until it is idle, or give --anyway.", file=sys.stderr)
             return 1
     machine.use(options.threads)
-    about = machine.describe(options.threads) | {"busy": busy or ""}
-    print(f"{about['cpu']}, {options.threads} threads, load {about['load_before']}", file=sys.stderr)
-    before = time.monotonic()
+    about = machine.describe(options.threads) | ({"quick": True} if options.quick else {})
+    kept = _kept(options, about)
+    if kept is None:
+        return 1
+    stamp = machine.now() | {"busy": busy or ""}
+    print(f"{about['cpu']}, {options.threads} threads, load {stamp['load_before']}", file=sys.stderr)
 
-    def save(found: list[Row]) -> None:
+    def save(part: str, found: Sequence[Row]) -> None:
+        kept[part] = Part(**stamp, command=_command(options, part), rows=found)
         if options.json is not None:
-            rows.write(options.json, about | {"minutes": (time.monotonic() - before) / 60}, found)
+            in_order = {name: kept[name] for name in PARTS if name in kept}
+            rows.write(options.json, Measurements(about, in_order))
 
     failed: list[str] = []
     if len(options.only) == 1:
-        save(_shown(PARTS[options.only[0]](options)))
+        save(options.only[0], _shown(PARTS[options.only[0]](options)))
     else:
         failed = _in_turn(options, save)
     if failed:
@@ -62,12 +69,38 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _in_turn(options: argparse.Namespace, save: Callable[[list[Row]], None]) -> list[str]:
+def _kept(options: argparse.Namespace, about: Mapping[str, Any]) -> dict[str, Part] | None:
+    """What the file has that is not measured anew; None, and a word, where another machine measured it."""
+    if options.json is None or not options.json.exists() or set(options.only) == set(PARTS):
+        return {}
+    before = rows.read(options.json)
+    if different := rows.unlike(before.machine, about):
+        print(
+            f"{options.json} was not measured here, or not with these versions: {'; '.join(different)}.\n"
+            "Nothing was measured. Measure all parts (without --only), or give --json another file.",
+            file=sys.stderr,
+        )
+        return None
+    return dict(before.parts)
+
+
+def _command(options: argparse.Namespace, part: str) -> str:
+    """By which the part can be measured again; what is as usual is left out."""
+    words = ["python -m benchmarks.cells --only", part]
+    if options.quick:
+        words.append("--quick")
+    elif tuple(options.shapes) != SHAPES:
+        words += ["--shapes", *map(str, options.shapes)]
+    if options.cells != list(CELLS):
+        words += ["--cells", *options.cells]
+    return " ".join([*words, "--threads", str(options.threads)])
+
+
+def _in_turn(options: argparse.Namespace, save: Callable[[str, Sequence[Row]], None]) -> list[str]:
     """Each part in a fresh process: what spins or fills memory in one does not slow the next.
 
     Everything measured so far is saved after each. Returns the parts that failed.
     """
-    found: list[Row] = []
     failed = []
     for part in options.only:
         before = time.monotonic()
@@ -86,8 +119,7 @@ def _in_turn(options: argparse.Namespace, save: Callable[[list[Row]], None]) -> 
             command += ["--threads", str(options.threads), "--cells", *options.cells]
             command += ["--quick"] if options.quick else ["--shapes", *map(str, options.shapes)]
             if subprocess.run(command, cwd=machine.ROOT, check=False).returncode == 0:
-                found += rows.read(path)[1]
-                save(found)
+                save(part, rows.read(path).rows)
             else:
                 failed.append(part)
         print(f"# {part}: {time.monotonic() - before:.0f} s", file=sys.stderr, flush=True)
@@ -102,7 +134,7 @@ def _shown(found: Iterator[Row]) -> list[Row]:
     return kept
 
 
-def _over_shapes(measure: Callable[[argparse.Namespace, Shape], Iterator[Row]]) -> "Part":
+def _over_shapes(measure: Callable[[argparse.Namespace, Shape], Iterator[Row]]) -> "Measure":
     return lambda options: (row for shape in options.shapes for row in measure(options, shape))
 
 
@@ -117,9 +149,9 @@ def _budget(options: argparse.Namespace) -> Budget:
     return QUICK if options.quick else FULL
 
 
-Part = Callable[[argparse.Namespace], Iterator[Row]]
+Measure = Callable[[argparse.Namespace], Iterator[Row]]
 
-PARTS: dict[str, Part] = {
+PARTS: dict[str, Measure] = {
     "torch.nn": _over_shapes(lambda o, shape: sequences.counterparts(shape, o.threads, _budget(o))),
     "cells": _over_shapes(_all_cells),
     "bfloat16": _over_shapes(lambda o, shape: sequences.bfloat16(shape, _budget(o))),
@@ -128,7 +160,7 @@ PARTS: dict[str, Part] = {
     "torch.compile": lambda o: sequences.compiled_loop(o.shapes, _budget(o)),
     "steps": lambda o: steps(o.threads, o.cells, _budget(o), o.quick),
     "epochs": lambda o: epochs(o.quick),
-    "memory": lambda o: memory(o.threads, o.quick),
+    "memory": lambda o: memory(o.threads, o.quick, _budget(o)),
     "imports": lambda o: imports(o.quick),
 }
 
@@ -138,7 +170,7 @@ def _read(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.cells", description="Measures Elman beside others."
     )
     add = parser.add_argument
-    add("--json", type=Path, help="where to write everything measured")
+    add("--json", type=Path, help="where to write what is measured; a file's other parts stay")
     add("--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts only")
     add("--shapes", nargs="+", type=Shape.parse, default=list(SHAPES), metavar="TxBxH")
     add("--cells", nargs="+", choices=CELLS, default=list(CELLS), metavar="CELL")

@@ -17,17 +17,23 @@ RIVALS = ("torch", "jax", "onnxruntime", "torchrecurrent")
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """The machine, the versions and the state of it all; no names of hosts or folders."""
+    """The machine and the versions of everything; no names of hosts or folders."""
     return {
         "cpu": _cpu(),
         "instructions": _instructions(),
         "cores": os.cpu_count(),
         "threads": threads,
-        "load_before": _load(),
         "python": platform.python_version(),
         "versions": {name: version for name in RIVALS if (version := _version(name))},
+    }
+
+
+def now() -> dict[str, str]:
+    """What differs from one measurement on a machine to the next."""
+    return {
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "load_before": _load(),
     }
 
 

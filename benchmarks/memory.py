@@ -1,4 +1,4 @@
-"""The most memory that training a layer takes, each in a process of its own.
+"""The most memory that training a layer takes, each in a process of its own; and how long recomputing takes.
 
 ``python -m benchmarks.memory "torch.nn.LSTM" 200x32x512`` prints megabytes.
 """
@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks import scans
 from benchmarks.rows import Goal, Row, compare
 from benchmarks.scans import TRAINING_X, Shape, given
-from benchmarks.timing import Timing
+from benchmarks.timing import Budget, Timing, alternate
 from elman.cells import CELLS
 from elman.layers.torch_weights import to_torch
 
@@ -23,7 +24,8 @@ ALL, RECOMPUTING, THEIRS = "Elman", "Elman, recomputing", "torch.nn.LSTM"
 STEPS, PROCESSES = 3, 3
 
 
-def memory(threads: int, quick: bool) -> Iterator[Row]:
+def memory(threads: int, quick: bool, budget: Budget) -> Iterator[Row]:
+    """Megabytes; and the time that recomputing takes for what it saves."""
     shape, processes = (Shape(20, 4, 32), 1) if quick else (SHAPE, PROCESSES)
     found: dict[str, list[float]] = {name: [] for name in (ALL, RECOMPUTING, THEIRS)}
     for _ in range(processes):
@@ -42,6 +44,9 @@ def memory(threads: int, quick: bool) -> Iterator[Row]:
             Goal(most=goal),
             unit="MB",
         )
+    times = alternate({who: _training(who, _cell(who, shape), shape) for who in found}, budget)
+    for who in (THEIRS, ALL):
+        yield compare("Time of training", "LSTM", shape, TRAINING_X, times, RECOMPUTING, who, Goal())
 
 
 def _measured(who: str, shape: Shape, threads: int) -> float:
@@ -55,19 +60,25 @@ def _spread(values: list[float]) -> Timing:
 
 def peak(who: str, shape: Shape) -> float:
     """Megabytes above what the process held with model and input, at the worst moment of a few steps."""
-    cell = CELLS["lstm"](shape.size, shape.size)
-    cell.store = "recompute" if who == RECOMPUTING else "all"
-    data = given(shape)
-    if who == THEIRS:
-        run = scans.theirs(to_torch(cell), data, TRAINING_X)
-    else:
-        run = scans.ours(cell, data, TRAINING_X)
-    small = given(Shape(2, 2, shape.size))  # once through all code, so that only the tensors count
-    scans.ours(cell, small, TRAINING_X)()
+    cell = _cell(who, shape)
+    run = _training(who, cell, shape)
+    _training(who, cell, Shape(2, 2, shape.size))()  # once through all code, so that only the tensors count
     before = _status("VmRSS")
     for _ in range(STEPS):
         run()
     return (_status("VmHWM") - before) / 1024
+
+
+def _cell(who: str, shape: Shape) -> Any:
+    cell = CELLS["lstm"](shape.size, shape.size)
+    cell.store = "recompute" if who == RECOMPUTING else "all"
+    return cell
+
+
+def _training(who: str, cell: Any, shape: Shape) -> scans.Call:
+    if who == THEIRS:
+        return scans.theirs(to_torch(cell), given(shape), TRAINING_X)
+    return scans.ours(cell, given(shape), TRAINING_X)
 
 
 def _status(key: str) -> int:

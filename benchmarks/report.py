@@ -11,10 +11,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from benchmarks import rows
-from benchmarks.rows import Row
+from benchmarks.rows import Measurements, Row
 
 INTRODUCTION = """\
 Rendered by `python -m benchmarks.report` from what `python -m benchmarks.cells --json docs/speed.json`
@@ -29,14 +28,14 @@ At the two largest shapes only five cells run by their definition too."""
 
 def main(arguments: Sequence[str]) -> int:
     path = Path(arguments[0]) if arguments else Path("docs/speed.json")
-    machine, found = rows.read(path)
-    page = render(machine, found, read_notes(path.with_name("speed-notes.toml")))
+    measured = rows.read(path)
+    page = render(measured, read_notes(path.with_name("speed-notes.toml")))
     path.with_suffix(".md").write_text(page, encoding="utf-8")
     from benchmarks.figure import draw
 
     folder = path.parent / "images"
     folder.mkdir(exist_ok=True)
-    (folder / "speed.png").write_bytes(draw(found))
+    (folder / "speed.png").write_bytes(draw(measured.rows))
     return 0
 
 
@@ -44,22 +43,20 @@ def read_notes(path: Path) -> dict[str, str]:
     return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def render(machine: Mapping[str, Any], found: Sequence[Row], notes: Mapping[str, str]) -> str:
+def render(measured: Measurements, notes: Mapping[str, str]) -> str:
     """The page. Raises ``ValueError`` for a note on a heading that the page does not have."""
     groups: dict[str, list[Row]] = {}
-    for row in found:
+    for row in measured.rows:
         groups.setdefault(row.group, []).append(row)
     if stray := set(notes) - set(groups):
         raise ValueError(f"notes on what was not measured: {', '.join(sorted(stray))}")
+    machine = measured.machine
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     about = [
         f"Machine: {machine['cpu']} ({machine['instructions']}), {machine['threads']} threads of "
-        f"{machine['cores']} cores; Python {machine['python']}, {versions}; commit {machine['commit']}, "
-        f"{machine['date']}; load averages at the start {machine['load_before']}; "
-        f"{machine['minutes']:.0f} minutes in all."
+        f"{machine['cores']} cores; Python {machine['python']}, {versions}.",
+        "\n".join(_when(measured)),
     ]
-    if machine["busy"]:
-        about.append(f"**Other programs ran meanwhile: {machine['busy']}.**")
     parts = ["# Speed", INTRODUCTION, *about, "![Speed beside others, by shape](images/speed.png)"]
     parts += ["## In short", _summary(groups)]
     for group, members in groups.items():
@@ -67,6 +64,19 @@ def render(machine: Mapping[str, Any], found: Sequence[Row], notes: Mapping[str,
         if group in notes:
             parts.append(notes[group].strip())
     return "\n\n".join(parts) + "\n"
+
+
+def _when(measured: Measurements) -> list[str]:
+    """A line for all parts of one run of the benchmarks, with their names where there were several runs."""
+    runs: dict[tuple[str, str, str, str], list[str]] = {}
+    for name, part in measured.parts.items():
+        runs.setdefault((part.commit, part.date, part.load_before, part.busy), []).append(name)
+    lines = []
+    for (commit, date, load, busy), names in runs.items():
+        which = "Measured" if len(runs) == 1 else f"- {', '.join(names)}: measured"
+        other = f". **Other programs ran meanwhile: {busy}.**" if busy else "."
+        lines.append(f"{which} {date} at commit {commit}, load averages at the start {load}{other}")
+    return lines
 
 
 def line(row: Row) -> str:

@@ -74,20 +74,61 @@ def compare(
     )  # fmt: skip
 
 
-def write(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
+@dataclass(frozen=True)
+class Part:
+    """The rows of one part of the benchmarks, and when, by which command and beside what they were measured.
+
+    ``load_before``: load averages at the start; ``busy``: what else ran, in words, empty for nothing.
+    """
+
+    commit: str
+    date: str
+    command: str
+    load_before: str
+    busy: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """All parts that were measured on one ``machine``: see :func:`benchmarks.machine.describe`."""
+
+    machine: Mapping[str, Any]
+    parts: Mapping[str, Part]
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for part in self.parts.values() for row in part.rows]
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """In what two machines differ, in words; what one measured does not stand beside what the other did.
+
+    >>> unlike({"cpu": "A", "threads": 2}, {"cpu": "A", "threads": 4})
+    ['threads: 2 and 4']
+    """
+    return [
+        f"{key}: {one.get(key)} and {other.get(key)}"
+        for key in {**one, **other}
+        if one.get(key) != other.get(key)
+    ]
+
+
+def write(path: Path, measured: Measurements) -> None:
     """The measurements as JSON: numbers to five digits, which is more than they are worth."""
-    content = {"machine": machine, "rows": [_short(asdict(row)) for row in rows]}
+    content = _short(asdict(measured))
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[Row]]:
+def read(path: Path) -> Measurements:
     content = json.loads(path.read_text(encoding="utf-8"))
-    rows = []
-    for table in content["rows"]:
-        for name in ("ours_range", "theirs_range"):
-            table[name] = tuple(table[name])
-        rows.append(Row(**table))
-    return content["machine"], rows
+    parts = {}
+    for name, part in content["parts"].items():
+        for table in part["rows"]:
+            for key in ("ours_range", "theirs_range"):
+                table[key] = tuple(table[key])
+        parts[name] = Part(**{**part, "rows": [Row(**table) for table in part["rows"]]})
+    return Measurements(content["machine"], parts)
 
 
 def _short(value: Any) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import rows
-from benchmarks.rows import Goal, compare
+from benchmarks.rows import Goal, Measurements, Part, compare
 from benchmarks.timing import Timing
 
 TIMES = {"Elman": Timing(2.0, 1.5, 3.0, 5), "other": Timing(5.0, 4.0, 6.0, 7)}
@@ -29,7 +29,9 @@ def test_a_goal_is_met_by_what_is_shown() -> None:
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "speed.json"
-    rows.write(path, {"cpu": "A", "threads": 2}, [FAST, SHARE])
-    assert rows.read(path) == ({"cpu": "A", "threads": 2}, [FAST, SHARE])
-    rows.write(path, {}, [replace(FAST, ratio=1.23456789)])
-    assert rows.read(path)[1][0].ratio == 1.2346
+    about = ("abc", "today", "python -m …", "0.01 0.02 0.03", "")
+    measured = Measurements({"cpu": "A", "threads": 2}, {"one": Part(*about, [FAST, SHARE])})
+    rows.write(path, measured)
+    assert rows.read(path) == measured
+    rows.write(path, Measurements({}, {"one": Part(*about, [replace(FAST, ratio=1.23456789)])}))
+    assert rows.read(path).rows[0].ratio == 1.2346
