@@ -1,10 +1,10 @@
 """A cell made ready for the executor: its Programs, what of their gradients is wanted, and their plans."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,11 @@ from elman.fused.noise import PREFIX, Traces
 from elman.fused.plan import Plan, compile_program
 from elman.fused.program import Builder, Program
 from elman.fused.trace import Traced
+
+T = TypeVar("T")
+
+#: How many passes over steps, each of its own size and kind, stay laid out for a cell.
+REMEMBERED = 256
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Compiled:
         self.advance = Part(traces.advance, library)
         self.project.forward(False)  # what cannot be laid out is known now, not in the middle of training
         self.advance.forward(False)
-        self.wanted: dict[tuple[bool, ...], Any] = {}  # by which tensors' gradients are asked for
+        self._made: dict[Any, Any] = {}
         #: The leaves of the state, and the masks by their sites, with their widths.
         self.state = tuple((leaf, self.advance.widths[f"{leaf}'"]) for leaf in self.advance.leaves)
         given = traces.project.program.names("input") | traces.advance.program.names("input")
@@ -131,10 +136,21 @@ class Compiled:
         """The vectors and matrices of both Programs, from the cell's parameters as they are now."""
         return self.traces.prepare(cell, noise or {})
 
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` makes, found again by its key. After ``REMEMBERED`` of them it begins anew."""
+        found: T | None = self._made.get(key)
+        if found is None:
+            found = make()
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
+            self._made[key] = found
+        return found
+
     @cached_property
     def halved(self) -> "Compiled":
         """The same with products in bfloat16: of float32 values, which are rounded as they are multiplied."""
         other = copy(self)
         other.project, other.advance = self.project.halved(), self.advance.halved()
+        other._made = {}
         other.key = f"{self.key}-bfloat16"
         return other

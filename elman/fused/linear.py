@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from elman.axes import BH, BX
-from elman.fused import library, native, passes
+from elman.fused import library
 from elman.fused.compiled import Part
 from elman.fused.invariants import Invariants
-from elman.fused.native import Place, Work
-from elman.fused.passes import Shape
+from elman.fused.native import Call, Matrix, Place, Room, Work, team
+from elman.fused.passes import BackwardPass, Extent, Pair, wanted
 from elman.fused.program import Builder
 from elman.fused.trace import Traced
 
@@ -37,20 +37,24 @@ class Linear:
 
     def forward(self, x: BX, weight: Tensor, bias: Tensor, out: BH) -> None:
         """Writes y to ``out``, which is contiguous."""
-        plan = self._part.forward(False)
-        places = {"x": Place(_rows(x)), "bias": Place(bias.contiguous()), plan.home["y"]: Place(out[None])}
-        work = Work(plan, places, {"weight": weight})
-        native.run(self._part.library, work, steps=1, batch=x.shape[0], half=self._part.half)
+        x, bias, plan = _rows(x), bias.contiguous(), self._part.forward(False)
+        y = Place(3, row=out.stride(0))
+        places = {"x": Place(0, row=x.stride(1)), "bias": Place(2), plan.home["y"]: y}
+        call = Call(
+            self._part.library, Work(plan, places, {"weight": Matrix(1, *weight.stride())}), steps=1,
+            batch=len(out), dtype=x.dtype, room=Room(), threads=team(plan, len(out)), half=self._part.half,
+        )  # fmt: skip
+        call.run((x, weight, bias, out))
 
     def backward(self, d_y: BH, x: BX, weight: Tensor, for_x: bool, for_weight: bool) -> Gradients:
         """The gradients that are asked for: d_y W and d_yᵀ x."""
-        wanted = self._part.backward(for_x, frozenset({"weight"} if for_weight else ()))
-        fixed = (weight, weight.new_empty(weight.shape[0]))  # the bias: no gradient reads it
-        found = passes.backward(
-            self._part, Shape(1, x.shape[0], False, None), wanted, _rows(x), (), fixed, {}, _rows(d_y), ()
-        )
-        d_x = found.get("x")
-        return Gradients(None if d_x is None else d_x[0], found.get("weight"))
+        pair = Pair(None, self._part)
+        asked = wanted(pair, (for_x, for_weight, False))
+        tensors = (_rows(x), weight, weight.new_empty(weight.shape[0]))  # the bias: no gradient reads it
+        d = (_rows(d_y),)
+        made = BackwardPass(pair, asked, Extent(1, len(x), descending=False, ragged=False), tensors, d)
+        d_x, d_weight, _ = made.run(tensors, None, d_y, weight.new_empty(0), d)
+        return Gradients(None if d_x is None else d_x[0], d_weight)
 
 
 def linear(like: Tensor, inputs: int, outputs: int, half: bool) -> Linear | None:

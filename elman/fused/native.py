@@ -1,6 +1,10 @@
-"""Runs a :class:`Plan` on tensors by the compiled executor: memory, addresses, one call."""
+"""Runs a :class:`Plan` on tensors by the compiled executor: tables of addresses, scratch memory, one call.
+
+The tables are made once for scans of one size. From one scan to the next only addresses change.
+"""
 
 import ctypes
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,117 +19,217 @@ from elman.fused.plan import Plan
 #: Multiply-adds (or as much other work) of one step that are worth another thread.
 WORK_PER_THREAD = 20_000
 
+#: The number of a call's own memory among its tensors: it is the last.
+SCRATCH = -1
+
+#: What lies in one tensor beside something else begins at a multiple of so many elements: of a cache line.
+ALIGNMENT = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value of every step lies: T B … with any strides but one column next to the other.
+    """Where a value of every step lies: in one of a call's tensors, given by its number, from ``offset`` on.
 
-    ``shift`` −1 or +1: the value of the step before, which where there is none is a row of ``first`` (B …);
-    ``from_end``: the row's last step is its first. ``ring``: only so many steps are kept, used in turn.
+    ``step`` and ``row`` lead to the next one, columns lie side by side; all counts are in elements. ``shift``
+    −1 or +1: the value of the step before, which where there is none is a row of the tensor ``first``
+    (``first_row`` apart); ``from_end``: the row's last step is its first. ``ring``: only so many steps are
+    kept, used in turn.
     """
 
-    tensor: Tensor
-    shift: int = 0
-    first: Tensor | None = None
-    from_end: bool = False
+    tensor: int
+    step: int = 0
+    row: int = 0
+    offset: int = 0
     ring: int = 0
+    shift: int = 0
+    first: int = 0
+    first_row: int = 0
+    from_end: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A matrix: the tensor's number, and its strides."""
+
+    tensor: int
+    down: int
+    across: int
 
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """A matrix's gradient to be computed after the loop: Σ leftᵀ right, buffers by name."""
+    """A matrix's gradient to be computed after the loop: Σ leftᵀ right, buffers by name.
+
+    ``out`` is the number of a tensor without gaps, ``rows`` × ``columns``.
+    """
 
     left: str
     right: str
-    out: Tensor
+    out: int
+    rows: int
+    columns: int
     accumulate: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A plan with the tensors of one run. ``places`` has its buffers but for scratch, and those of
-    ``gradients``; ``fixed`` its matrices, and may have more.
-    """
+    """A plan and where its values are. ``places`` has its buffers but for scratch, and those that
+    ``gradients`` read."""
 
     plan: Plan
     places: Mapping[str, Place]
-    fixed: Mapping[str, Tensor]
+    matrices: Mapping[str, Matrix]
     gradients: Sequence[Gradient] = ()
 
 
-def run(
-    library: Library,
-    work: Work,
-    *,
-    steps: int,
-    batch: int,
-    descending: bool = False,
-    lengths: Tensor | None = None,
-    before: Work | None = None,
-    after: Work | None = None,
-    chunk: int | None = None,
-    threads: int | None = None,
-    half: bool = False,
-) -> None:
-    """All steps of a plan, in chunks.
+class Room:
+    """Memory dealt out share by share: ``size`` elements so far, each from a multiple of ``alignment``."""
+
+    def __init__(self, alignment: int = ALIGNMENT) -> None:
+        self.size = 0
+        self.alignment = alignment
+
+    def take(self, elements: int) -> int:
+        """Where so many elements begin."""
+        at = self.size
+        self.size += -(-elements // self.alignment) * self.alignment
+        return at
+
+    def ring(self, steps: int, batch: int, width: int) -> Place:
+        """Scratch memory for so many steps of a value, used in turn."""
+        return Place(SCRATCH, batch * width, width, self.take(steps * batch * width), ring=steps)
+
+
+class Call:
+    """All steps of a plan, in chunks; to be run any number of times, on tensors of the same strides.
 
     ``before`` and ``after`` have no state and are done for a whole chunk, before and after its steps. A
-    buffer that one of them shares only with the steps may be a ring of ``chunk`` steps. ``half``: what
-    products multiply is rounded to bfloat16; all tensors are float32.
+    buffer that one of them shares only with the steps may be a ring of ``chunk`` steps. ``lengths``: the
+    number of that tensor. ``room``: what of the scratch memory is taken. ``half``: what products multiply is
+    rounded to bfloat16; all tensors are float32.
     """
-    alive: list[Any] = []
-    threads = threads or team(work.plan, batch)
-    like = next(iter(work.places.values())).tensor
-    products = torch.bfloat16 if half else like.dtype
 
-    def task(work: Work, together: int) -> abi.Run:
+    def __init__(
+        self,
+        library: Library,
+        work: Work,
+        *,
+        steps: int,
+        batch: int,
+        dtype: torch.dtype,
+        room: Room,
+        threads: int,
+        descending: bool = False,
+        lengths: int | None = None,
+        before: Work | None = None,
+        after: Work | None = None,
+        chunk: int | None = None,
+        half: bool = False,
+    ) -> None:
+        self.work = work
+        self._library, self._room, self._item = library, room, dtype.itemsize
+        self._products = torch.bfloat16 if half else dtype
+        self._works = [(work, 1)] + [(w, chunk or steps) for w in (before, after) if w is not None]
+        self._links = [name for name, w in (("before", before), ("after", after)) if w is not None]
+        self._lengths = lengths
+        self._sizes = {
+            "steps": steps, "batch": batch, "descending": descending, "chunk": chunk or steps,
+            "threads": threads,
+        }  # fmt: skip
+        self._scratch = [
+            {name: room.ring(max(2, together), batch, width) for name, width in w.plan.scratch.items()}
+            for w, together in self._works
+        ]
+        self._own: list[int] = []  # where each task's own scratch memory begins
+        self._free = [_Tables(self)]  # not in use; one more for each Python thread that finds none
+
+    def run(self, tensors: Sequence[Tensor]) -> None:
+        """Runs it all. Other Python threads go on meanwhile."""
+        scratch = empty(tensors[0], self._room.size)
+        tables = self._free.pop() if self._free else _Tables(self)
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        addresses.append(scratch.data_ptr())
+        for words, position, number, offset in tables.slots:
+            words[position] = addresses[number] + offset
+        self._library.scan(tables.run, self._products)
+        self._free.append(tables)
+
+
+class _Tables:
+    """The structures of a call, and every word in them that is an address in a tensor.
+
+    ``slots``: (words, position, the tensor's number, how many bytes behind its beginning).
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.alive: list[Any] = []
+        self.slots: list[tuple[array[int], int, int, int]] = []
+        self.run, *others = [
+            self._task(work, together, scratch)
+            for (work, together), scratch in zip(call._works, call._scratch, strict=True)
+        ]
+        for name, other in zip(call._links, others, strict=True):
+            setattr(self.run, name, ctypes.addressof(other))
+        for number, task in enumerate((self.run, *others)):
+            if number == len(call._own):
+                needed = call._library.scratch_bytes(task, call._products)
+                call._own.append(call._room.take(needed // call._item + 1))
+            self._point(task, abi.Run.scratch, SCRATCH, call._own[number])
+
+    def _table(self, kind: Any, count: int) -> Any:
+        words = array("q", bytes(ctypes.sizeof(kind) * max(1, count)))
+        table = (kind * max(1, count)).from_buffer(words)
+        self.alive.append((words, table))
+        return table
+
+    def _point(self, record: ctypes.Structure, field: Any, number: int, offset: int = 0) -> None:
+        """From now on the field holds the address of an element of the tensor of this number."""
+        address = ctypes.addressof(record)
+        for words, table in self.alive:
+            start = ctypes.addressof(table)
+            if start <= address < start + ctypes.sizeof(table):
+                position = (address - start + field.offset) // words.itemsize
+                self.slots.append((words, position, number, offset * self.call._item))
+
+    def _task(self, work: Work, together: int, scratch: Mapping[str, Place]) -> abi.Run:
         plan, gradients = work.plan, work.gradients
         names = list(plan.buffers)
         names += dict.fromkeys(n for g in gradients for n in (g.left, g.right) if n not in plan.buffers)
         numbers = {name: number for number, name in enumerate(names)}
-        buffers = (abi.Buffer * max(1, len(names)))()
-        for number, name in enumerate(names):
-            if name in plan.scratch:
-                ring = max(2, together)
-                place = Place(empty(like, ring, batch, plan.scratch[name]), ring=ring)
-            else:
-                place = work.places[name]
-            alive.append(place)
-            buffers[number] = _buffer(place)
-        table = (abi.Matrix * max(1, len(plan.matrices)))()
-        for number, (name, transposed) in enumerate(plan.matrices):
-            matrix = work.fixed[name]
-            down, across = matrix.stride()
-            step_k, step_n = (across, down) if transposed else (down, across)
-            table[number] = abi.Matrix(matrix.data_ptr(), step_k, step_n)
-        factors = (abi.Factor * max(1, len(gradients)))()
-        for number, g in enumerate(gradients):
-            rows, columns = g.out.shape
-            factors[number] = abi.Factor(
-                left=numbers[g.left], right=numbers[g.right], rows=rows, columns=columns,
-                accumulate=g.accumulate, out=g.out.data_ptr(), out_row=g.out.stride(0),
-            )  # fmt: skip
-        made = abi.Run(
-            steps=steps, batch=batch, descending=descending, together=together, chunk=chunk or steps,
-            threads=threads, lengths=None if lengths is None else lengths.data_ptr(),
-            instructions=ctypes.addressof(plan.instructions), stages=ctypes.addressof(plan.stages),
-            groups=ctypes.addressof(plan.groups), products=ctypes.addressof(plan.products),
-            matrices=ctypes.addressof(table), buffers=ctypes.addressof(buffers),
-            factors=ctypes.addressof(factors),
-            stage_count=len(plan.shapes), group_count=plan.group_count, buffer_count=len(names),
-            factor_count=len(gradients),
-        )  # fmt: skip
-        scratch = empty(like, library.scratch_bytes(made, products) // like.element_size() + 1)
-        made.scratch = scratch.data_ptr()
-        alive.extend((table, buffers, factors, scratch, made))
-        return made
-
-    whole = task(work, 1)
-    if before is not None:
-        whole.before = ctypes.addressof(task(before, chunk or steps))
-    if after is not None:
-        whole.after = ctypes.addressof(task(after, chunk or steps))
-    library.scan(whole, products)
+        buffers = self._table(abi.Buffer, len(names))
+        for buffer, name in zip(buffers, names, strict=False):
+            place = scratch[name] if name in scratch else work.places[name]
+            buffer.step, buffer.row, buffer.ring = place.step, place.row, place.ring
+            self._point(buffer, abi.Buffer.at, place.tensor, place.offset)
+            if place.shift:
+                buffer.shift, buffer.first_row = place.shift, place.first_row
+                buffer.from_end = place.from_end
+                self._point(buffer, abi.Buffer.first, place.first)
+        table = self._table(abi.Matrix, len(plan.matrices))
+        for entry, (name, transposed) in zip(table, plan.matrices, strict=False):
+            matrix = work.matrices[name]
+            down, across = (matrix.across, matrix.down) if transposed else (matrix.down, matrix.across)
+            entry.step_k, entry.step_n = down, across
+            self._point(entry, abi.Matrix.at, matrix.tensor)
+        factors = self._table(abi.Factor, len(gradients))
+        for factor, g in zip(factors, gradients, strict=False):
+            factor.left, factor.right, factor.accumulate = numbers[g.left], numbers[g.right], g.accumulate
+            factor.rows, factor.columns, factor.out_row = g.rows, g.columns, g.columns
+            self._point(factor, abi.Factor.out, g.out)
+        task: abi.Run = self._table(abi.Run, 1)[0]
+        for field, value in self.call._sizes.items():
+            setattr(task, field, value)
+        task.together = together
+        for field in ("instructions", "stages", "groups", "products"):
+            setattr(task, field, ctypes.addressof(getattr(plan, field)))
+        task.matrices, task.buffers = ctypes.addressof(table), ctypes.addressof(buffers)
+        task.factors = ctypes.addressof(factors)
+        task.stage_count, task.group_count = len(plan.shapes), plan.group_count
+        task.buffer_count, task.factor_count = len(names), len(gradients)
+        if self.call._lengths is not None:
+            self._point(task, abi.Run.lengths, self.call._lengths)
+        return task
 
 
 def team(plan: Plan, batch: int) -> int:
@@ -136,13 +240,3 @@ def team(plan: Plan, batch: int) -> int:
 def empty(like: Tensor, *sizes: int) -> Tensor:
     """New memory, not filled. Tests put NaN here, to find what is read before it is written."""
     return like.new_empty(sizes)
-
-
-def _buffer(place: Place) -> abi.Buffer:
-    tensor, first = place.tensor, place.first
-    step, row = (0, 0) if tensor.dim() == 1 else (tensor.stride(0), tensor.stride(1))
-    return abi.Buffer(
-        at=tensor.data_ptr(), step=step, row=row,
-        first=None if first is None else first.data_ptr(), first_row=0 if first is None else first.stride(0),
-        shift=place.shift, from_end=place.from_end, ring=place.ring,
-    )  # fmt: skip

@@ -15,6 +15,7 @@ from elman.axes import TBH, TBX, B, require_lengths
 from elman.errors import ElmanError
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
+from elman.fused.passes import Wanted
 from elman.fused.trace import named_tensors
 
 Tensors = tuple[Tensor, ...]
@@ -84,7 +85,7 @@ def _known(program: str) -> Compiled:
     return _programs[program]
 
 
-def _wanted(compiled: Compiled, needs: str) -> fused.Wanted | None:
+def _wanted(compiled: Compiled, needs: str) -> Wanted | None:
     return fused.wanted(compiled, [need == "1" for need in needs]) if "1" in needs else None
 
 
@@ -104,7 +105,7 @@ def _scan(program: str, tensors: list[Tensor], lengths: B | None, reverse: bool,
         y, last = fused.values(compiled, shape, tuple(tensors))
         return [y, *last]
     y, last, kept = fused.keeping(compiled, shape, tuple(tensors), wanted)
-    return [y, *last, *kept]
+    return [y, *last, kept]
 
 
 def _scan_backward(
@@ -116,7 +117,8 @@ def _scan_backward(
     if wanted is None:
         return []
     shape = fused.shaped(tensors[0], lengths, reverse)
-    found = fused.gradients(compiled, shape, tuple(tensors), wanted, kept[0], kept[1:], given)
+    y, rest = kept
+    found = fused.gradients(compiled, shape, tuple(tensors), wanted, y, rest, given)
     return [
         tensor.new_zeros(tensor.shape) if d is None else d
         for d, tensor, need in zip(found, tensors, needs, strict=True)

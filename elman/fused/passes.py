@@ -1,16 +1,20 @@
-"""The two passes over a Program's steps by the executor: forward, keeping what is needed, and backward."""
+"""The two passes over a Program's steps by the executor: forward, keeping what is needed, and backward.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+Each is laid out once for scans of one size and kind; running it then is a few allocations and one call.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, pairwise
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from elman.axes import BH, TBH, TBX
+from elman.axes import BH, TBH, B
 from elman.fused import native
 from elman.fused.compiled import Backward, Part
-from elman.fused.native import Gradient, Place, Work
-from elman.fused.plan import Plan
+from elman.fused.native import Call, Gradient, Matrix, Place, Room, Work
 
 #: What a projection makes for a chunk of steps should stay in the second cache; but its matrices, which are
 #: read once for each chunk, should be read for so many rows.
@@ -19,266 +23,357 @@ CHUNK_BYTES, CHUNK_ROWS = 512 * 1024, 64
 #: In the backward pass the gradients of matrices are read and written once for each chunk.
 BACKWARD_ROWS = 1024
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows."""
+
+class Extent(NamedTuple):
+    """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows, all
+    of one length unless ``ragged``."""
 
     steps: int
     batch: int
     descending: bool
-    lengths: Tensor | None
+    ragged: bool
 
-    def before(self, steps: Tensor, first: Tensor, ring: int = 0) -> Place:
-        """The state that a step starts from."""
-        return Place(steps, 1 if self.descending else -1, first, from_end=self.descending, ring=ring)
+    def before(self, values: Place, first: int, first_row: int) -> Place:
+        """The state that a step starts from: of the step before, or a row of the tensor ``first``."""
+        shift = 1 if self.descending else -1
+        return replace(values, shift=shift, first=first, first_row=first_row, from_end=self.descending)
 
-    def after(self, steps: Tensor, first: Tensor, ring: int = 0) -> Place:
+    def after(self, values: Place, first: int, first_row: int) -> Place:
         """The gradient that a step of the backward pass starts from: of the state after it."""
-        return Place(steps, -1 if self.descending else 1, first, from_end=not self.descending, ring=ring)
+        shift = -1 if self.descending else 1
+        return replace(values, shift=shift, first=first, first_row=first_row, from_end=not self.descending)
 
     def chunk(self, rows: float) -> int:
         """So many steps that they have about so many rows."""
         return max(1, min(self.steps, round(rows / self.batch)))
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """What is done for a chunk of steps before they are, from ``x``; its output is the ``x`` of the steps.
+class Given(NamedTuple, Generic[T]):
+    """Something of each of a scan's tensors, by what they are."""
 
-    ``whole``: its output is kept for all steps. ``kept``: what the forward pass kept, by home.
+    x: T
+    state: tuple[T, ...]
+    project: tuple[T, ...]
+    advance: tuple[T, ...]
+    project_masks: tuple[T, ...]
+    advance_masks: tuple[T, ...]
+
+
+class Pair(NamedTuple):
+    """What is done for a chunk of steps before they are, and the steps; a projection's output is their x."""
+
+    project: Part | None
+    advance: Part
+
+    def sort(self, of_tensors: Sequence[T]) -> Given[T]:
+        """The tensors in their order, or anything of each: x, state, vectors and matrices, masks."""
+        fixed, masks = (0, 0) if self.project is None else (len(self.project.fixed), len(self.project.masks))
+        sizes = (1, len(self.advance.leaves), fixed, len(self.advance.fixed), masks)
+        ends = [0]
+        for size in sizes:
+            ends.append(ends[-1] + size)
+        _, *rest = (tuple(of_tensors[a:b]) for a, b in pairwise([*ends, len(of_tensors)]))
+        return Given(of_tensors[0], *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """The gradients that are wanted of the two Programs, and what they read of the forward pass.
+
+    ``whole``: the projected input is kept. ``below`` and ``above``: the projection's and the steps' buffers
+    that are kept besides it and the outputs.
     """
 
-    part: Part
-    x: TBX
-    fixed: tuple[Tensor, ...]
-    backward: Backward | None
+    project: Backward | None
+    advance: Backward
     whole: bool
-    kept: Mapping[str, Tensor]
-    masks: tuple[Tensor, ...] = ()
+    below: tuple[str, ...]
+    above: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """What came of a forward pass. ``kept`` and ``projected`` (of the projection, with its output if that is
-    kept whole) hold buffers of all steps by the name of their plan's home."""
+def wanted(pair: Pair, needs: Sequence[bool]) -> Wanted:
+    """What the gradients of the tensors that ``needs`` marks ask for."""
+    project, advance = pair
+    x, _, first, second, *_ = pair.sort(needs)
+    steps = advance.backward(x or any(first), _named(advance, second))
+    above = tuple(sorted(_read(advance, steps) - {advance.forward(True).home["y"]}))
+    if project is None:
+        return Wanted(None, steps, False, (), above)
+    below = project.backward(x, _named(project, first)) if x or any(first) else None
+    kept, output = set() if below is None else _read(project, below), project.forward(True).home["y"]
+    whole = "x" in steps.reads or output in kept
+    return Wanted(below, steps, whole, tuple(sorted(kept - {output})), above)
 
-    y: TBH
-    last: tuple[BH, ...]
-    kept: dict[str, Tensor]
-    projected: dict[str, Tensor]
+
+def _named(part: Part, needs: Sequence[bool]) -> frozenset[str]:
+    return frozenset(name for name, need in zip(part.fixed, needs, strict=True) if need)
 
 
-def forward(
-    part: Part,
-    shape: Shape,
-    x: TBX | None,
-    state: tuple[BH, ...],
-    fixed: tuple[Tensor, ...],
-    backward: Backward | None,
-    projection: Projection | None = None,
-    masks: tuple[Tensor, ...] = (),
-) -> Forward:
-    """All steps of a Program from ``x``, or from what a projection makes of its own.
+def _read(part: Part, backward: Backward) -> set[str]:
+    """The buffers of the forward pass that a gradient reads."""
+    home = part.forward(True).home
+    return {home[f"{name}'" if name in part.leaves else name] for name in backward.reads - {"x"}}
 
-    ``backward`` says what must be kept for a gradient; ``masks`` (T B …) are the inputs of its noise.
+
+class Kept:
+    """What a forward pass keeps for the gradient besides its outputs: values of all steps, in one tensor.
+
+    ``size``: its elements. ``below`` and ``above``: where each buffer begins, and its width.
     """
-    plan = part.forward(backward is not None)
-    kept = homes(part, backward)
-    before, chunk = None, shape.steps
-    projected: dict[str, Tensor] = {}
-    if projection is not None:
-        width = projection.part.widths["y"] * projection.x.element_size()
-        chunk = shape.chunk(max(CHUNK_ROWS, CHUNK_BYTES / width))
-        before, x, projected = _before(projection, shape, chunk)
-    if x is None:
-        raise TypeError("steps without a projection need x")
-    places = {"x": Place(x, ring=0 if len(x) == shape.steps else chunk)} | _given(part, fixed, masks)
-    buffers: dict[str, Tensor] = {}
-    for home in dict.fromkeys(plan.home.values()):
-        whole = home in kept or home == plan.home["y"]
-        buffers[home] = native.empty(x, shape.steps if whole else 2, shape.batch, plan.widths[home])
-        places[home] = Place(buffers[home], ring=0 if whole else 2)
-    last = []
-    for leaf, start in zip(part.leaves, state, strict=True):
-        home = plan.home[f"{leaf}'"]
-        places[leaf] = shape.before(buffers[home], start, places[home].ring)
-        last.append(_last(start, shape))
-        places[f"last.{leaf}'"] = Place(last[-1].unsqueeze(0), ring=1)
-    native.run(
-        part.library, Work(plan, places, _named(part, fixed)), steps=shape.steps, batch=shape.batch,
-        descending=shape.descending, lengths=shape.lengths, before=before, chunk=chunk,
-        half=part.half,
-    )  # fmt: skip
-    return Forward(
-        buffers[plan.home["y"]], tuple(last), {home: buffers[home] for home in sorted(kept)}, projected
+
+    def __init__(self, pair: Pair, asked: Wanted | None, steps: int, batch: int) -> None:
+        room = Room(alignment=1)  # without gaps: all of it is written, and may be compared
+        self.steps, self.batch = steps, batch
+
+        def placed(part: Part, homes: Sequence[str]) -> dict[str, tuple[int, int]]:
+            widths = part.forward(True).widths
+            return {home: (room.take(steps * batch * widths[home]), widths[home]) for home in homes}
+
+        self.below: dict[str, tuple[int, int]] = {}
+        self.above = {} if asked is None else placed(pair.advance, asked.above)
+        if asked is not None and pair.project is not None:
+            output = [pair.project.forward(True).home["y"]] if asked.whole else []
+            self.below = placed(pair.project, [*output, *asked.below])
+        self.size = room.size
+
+    def places(self, which: Mapping[str, tuple[int, int]], tensor: int) -> dict[str, Place]:
+        """Where ``below`` or ``above`` lie in the tensor of this number."""
+        return {name: Place(tensor, self.batch * width, width, at) for name, (at, width) in which.items()}
+
+
+class Forward:
+    """The forward pass, laid out for one extent and for tensors that lie as ``tensors`` do."""
+
+    def __init__(self, pair: Pair, asked: Wanted | None, extent: Extent, tensors: Sequence[Tensor]) -> None:
+        self.extent, self.leaves = extent, len(pair.advance.leaves)
+        self.kept = Kept(pair, asked, extent.steps, extent.batch)
+        numbers, room, item = count(len(tensors)), Room(), tensors[0].element_size()
+        given = pair.sort(range(len(tensors)))
+        y, last = next(numbers), [next(numbers) for _ in given.state]
+        kept = next(numbers)
+        before, chunk, x = None, extent.steps, _steps(given.x, tensors)
+        if pair.project is not None:
+            part, keeping = pair.project, asked is not None and asked.project is not None
+            plan = part.forward(keeping)
+            chunk = extent.chunk(max(CHUNK_ROWS, CHUNK_BYTES / (plan.widths[plan.home["y"]] * item)))
+            places = {"x": x} | _given(part, given.project, given.project_masks, tensors)
+            places |= self.kept.places(self.kept.below, kept)
+            for home in dict.fromkeys(plan.home.values()):
+                if home not in self.kept.below:
+                    places[home] = room.ring(chunk, extent.batch, plan.widths[home])
+            before = Work(plan, places, _matrices(part, given.project, tensors))
+            x = places[plan.home["y"]]
+        part = pair.advance
+        plan = part.forward(asked is not None)
+        self.width = width = plan.widths[plan.home["y"]]
+        places = {"x": x} | _given(part, given.advance, given.advance_masks, tensors)
+        places |= self.kept.places(self.kept.above, kept)
+        places[plan.home["y"]] = Place(y, extent.batch * width, width)
+        for home in dict.fromkeys(plan.home.values()):
+            if home not in self.kept.above and home != plan.home["y"]:
+                places[home] = room.ring(2, extent.batch, plan.widths[home])
+        for leaf, start, end in zip(part.leaves, given.state, last, strict=True):
+            places[leaf] = extent.before(places[plan.home[f"{leaf}'"]], start, tensors[start].stride(0))
+            places[f"last.{leaf}'"] = Place(end, row=tensors[start].shape[1])
+        self.call = Call(
+            part.library, Work(plan, places, _matrices(part, given.advance, tensors)), steps=extent.steps,
+            batch=extent.batch, dtype=tensors[0].dtype, room=room, threads=native.team(plan, extent.batch),
+            descending=extent.descending, lengths=next(numbers) if extent.ragged else None, before=before,
+            chunk=chunk, half=part.half,
+        )  # fmt: skip
+
+    def run(self, tensors: Sequence[Tensor], lengths: B | None) -> tuple[TBH, tuple[BH, ...], Tensor]:
+        """Outputs, last state, and what is kept."""
+        like = tensors[0]
+        y = native.empty(like, self.extent.steps, self.extent.batch, self.width)
+        # An empty sequence never gets to its last state, which is the first one then.
+        last = [
+            native.empty(start, *start.shape)
+            if lengths is None
+            else start.clone(memory_format=torch.contiguous_format)
+            for start in tensors[1 : 1 + self.leaves]
+        ]
+        kept = native.empty(like, self.kept.size)
+        self.call.run((*tensors, y, *last, kept) if lengths is None else (*tensors, y, *last, kept, lengths))
+        return y, tuple(last), kept
+
+
+class BackwardPass:
+    """The backward pass, laid out for one extent and for tensors that lie as ``tensors`` and ``d`` do.
+
+    ``d``: the gradients of outputs and last state; None where there is none.
+    """
+
+    def __init__(
+        self, pair: Pair, asked: Wanted, extent: Extent, tensors: Sequence[Tensor],
+        d: Sequence[Tensor | None],
+    ) -> None:  # fmt: skip
+        self.extent = extent
+        self.kept = Kept(pair, asked, extent.steps, extent.batch)
+        self._numbers, self._room, self._tensors = count(len(tensors)), Room(), tensors
+        self._made: list[tuple[tuple[int, ...], bool]] = []  # sizes of new tensors; whether they are zeros
+        self._found: dict[int, int] = {}  # a tensor's number → that of its gradient among the new ones
+        self._totals: list[int] = []  # the numbers of the tensors whose gradients threads add up
+        part, plan, home = pair.advance, asked.advance.plan, pair.advance.forward(True).home
+        self.threads = native.team(plan, extent.batch)
+        self.chunk = extent.chunk(BACKWARD_ROWS)
+        given = pair.sort(range(len(tensors)))
+        y, kept = next(self._numbers), next(self._numbers)
+        d_y, *d_last = [None if each is None else next(self._numbers) for each in d]
+        self.ends = [next(self._numbers) for _ in d_last]
+        strides = {
+            number: each.stride() for number, each in zip((d_y, *d_last), d, strict=True) if each is not None
+        }
+        self.zeros, zeros = 0, 0
+        if None in (d_y, *d_last):  # one row for all that has no gradient
+            self.zeros = max([part.widths["y"], *(tensors[leaf].shape[1] for leaf in given.state)])
+            zeros = next(self._numbers)
+        self.lengths = next(self._numbers) if extent.ragged else None
+        places = _given(part, given.advance, given.advance_masks, tensors)
+        below = self.kept.places(self.kept.below, kept)
+        if pair.project is None:
+            places["x"] = _steps(given.x, tensors)
+        elif asked.whole:
+            places["x"] = below[pair.project.forward(True).home["y"]]
+        width = part.widths["y"]
+        above = self.kept.places(self.kept.above, kept) | {home["y"]: Place(y, extent.batch * width, width)}
+        for leaf, start in zip(part.leaves, given.state, strict=True):
+            if home[f"{leaf}'"] in above:
+                places[leaf] = extent.before(above[home[f"{leaf}'"]], start, tensors[start].stride(0))
+        places |= {name: above[stands] for name, stands in home.items() if stands in above}
+        places["d.y"] = Place(zeros) if d_y is None else Place(d_y, strides[d_y][0], strides[d_y][1])
+        ends = {plan.home[f"d.{leaf}"] for leaf in part.leaves}
+        for name in dict.fromkeys(plan.home.values()):
+            if name in places:
+                continue
+            carried = name in ends and all(n in ends for n, h in plan.home.items() if h == name)
+            # A step reads the one before; what is done after a chunk, all its steps.
+            ring = 2 if carried else max(2, self.chunk)
+            for_x = name == plan.home.get("d.x") and asked.project is None
+            places[name] = self._place(given.x if for_x else None, ring, plan.widths[name])
+        for leaf, gradient, end in zip(part.leaves, d_last, self.ends, strict=True):
+            carry, width = places[plan.home[f"d.{leaf}"]], part.widths[f"{leaf}'"]
+            first, row = (zeros, 0) if gradient is None else (gradient, strides[gradient][0])
+            places[f"d.{leaf}'"] = extent.after(carry, first, row)
+            places[f"last.d.{leaf}"] = Place(end, row=width)
+        work = self._work(part, asked.advance, places, given.advance)
+        after = None
+        if pair.project is not None and asked.project is not None:
+            after = self._after(pair.project, asked.project, given, below, places[plan.home["d.x"]])
+        self.call = Call(
+            part.library, work, steps=extent.steps, batch=extent.batch, dtype=tensors[0].dtype,
+            room=self._room, threads=self.threads, descending=not extent.descending, lengths=self.lengths,
+            after=after, chunk=self.chunk, half=part.half,
+        )  # fmt: skip
+        del self._tensors
+
+    def _after(
+        self, part: Part, asked: Backward, given: Given[int], below: Mapping[str, Place], d_y: Place
+    ) -> Work:
+        """The gradient of a projection as work after each chunk."""
+        plan = asked.plan
+        places = {"x": _steps(given.x, self._tensors), "d.y": d_y}
+        places |= _given(part, given.project, given.project_masks, self._tensors)
+        home = part.forward(True).home
+        places |= {name: below[stands] for name, stands in home.items() if stands in below}
+        for name in dict.fromkeys(plan.home.values()):
+            if name not in places:
+                for_x = name == plan.home.get("d.x")
+                places[name] = self._place(given.x if for_x else None, self.chunk, plan.widths[name])
+        return self._work(part, asked, places, given.project)
+
+    def _work(self, part: Part, asked: Backward, places: dict[str, Place], fixed: Sequence[int]) -> Work:
+        """The plan's work, with new tensors for the gradients of vectors and matrices."""
+        plan, by_name = asked.plan, dict(zip(part.fixed, fixed, strict=True))
+        for name in plan.buffers:
+            if name.startswith("sum."):  # each thread adds up its own
+                vector, width = by_name[name[4:]], plan.widths[name]
+                alone = self.threads == 1
+                size = tuple(self._tensors[vector].shape) if alone else (self.threads, width)
+                places[name] = Place(self._new(vector, size, zeros=True), step=width)
+                self._totals += [] if alone else [vector]
+        gradients = []
+        for factor in asked.factors:  # one large product per use of a matrix; several uses of one add up
+            matrix = by_name[factor.matrix]
+            accumulate = matrix in self._found
+            rows, columns = self._tensors[matrix].shape
+            out = self._found[matrix] if accumulate else self._new(matrix, (rows, columns))
+            delta = plan.home[factor.delta]
+            left, right = (delta, factor.operand) if factor.transposed else (factor.operand, delta)
+            gradients.append(Gradient(left, right, out, rows, columns, accumulate))
+        return Work(plan, places, _matrices(part, fixed, self._tensors), gradients)
+
+    def _place(self, found: int | None, ring: int, width: int) -> Place:
+        """Where a value goes: the gradient that was ``found`` of a tensor, or scratch memory."""
+        steps, batch, _, _ = self.extent
+        if found is None:
+            return self._room.ring(ring, batch, width)
+        return Place(self._new(found, (steps, batch, width)), batch * width, width)
+
+    def _new(self, of: int, size: tuple[int, ...], zeros: bool = False) -> int:
+        """The number of a new tensor: the gradient of another."""
+        self._made.append((size, zeros))
+        self._found[of] = next(self._numbers)
+        return self._found[of]
+
+    def run(
+        self, tensors: Sequence[Tensor], lengths: B | None, y: TBH, kept: Tensor, d: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
+        """The gradients of ``tensors``, some that no one asked for.
+
+        ``y`` and ``kept`` are of the forward pass.
+        """
+        like = tensors[0]
+        ends = [
+            _end(start, gradient, lengths)
+            for start, gradient in zip(tensors[1 : 1 + len(self.ends)], d[1:], strict=True)
+        ]
+        made = [like.new_zeros(size) if zeros else native.empty(like, *size) for size, zeros in self._made]
+        given: list[Tensor] = [*tensors, y, kept, *(each for each in d if each is not None), *ends]
+        given += [like.new_zeros(self.zeros)] if self.zeros else []
+        given += [] if lengths is None else [lengths]
+        first = len(given)
+        given += made
+        self.call.run(given)
+        found: list[Tensor | None] = [None] * len(tensors)
+        found[1 : 1 + len(ends)] = ends
+        for tensor, number in self._found.items():
+            found[tensor] = made[number - first]
+        for tensor in self._totals:
+            found[tensor] = made[self._found[tensor] - first].sum(0).view(tensors[tensor].shape)
+        return found
+
+
+def _end(start: BH, gradient: BH | None, lengths: B | None) -> BH:
+    """Where the gradient of a state goes. That of an empty sequence never gets there: it stays as it was."""
+    if lengths is None:
+        return native.empty(start, *start.shape)
+    return (
+        start.new_zeros(start.shape)
+        if gradient is None
+        else gradient.clone(memory_format=torch.contiguous_format)
     )
 
 
-def _before(projection: Projection, shape: Shape, chunk: int) -> tuple[Work, TBX, dict[str, Tensor]]:
-    """The projection as work before each chunk; where its output goes; and what of it is kept."""
-    part = projection.part
-    plan = part.forward(projection.backward is not None)
-    kept = homes(part, projection.backward)
-    kept |= {plan.home["y"]} if projection.whole else set()
-    places = {"x": Place(projection.x)} | _given(part, projection.fixed, projection.masks)
-    buffers: dict[str, Tensor] = {}
-    for home in dict.fromkeys(plan.home.values()):
-        steps = shape.steps if home in kept else chunk
-        buffers[home] = native.empty(projection.x, steps, shape.batch, plan.widths[home])
-        places[home] = Place(buffers[home], ring=0 if home in kept else chunk)
-    work = Work(plan, places, _named(part, projection.fixed))
-    return work, buffers[plan.home["y"]], {home: buffers[home] for home in sorted(kept)}
+def _steps(number: int, tensors: Sequence[Tensor]) -> Place:
+    """A tensor T B …."""
+    return Place(number, tensors[number].stride(0), tensors[number].stride(1))
 
 
-def backward(
-    part: Part,
-    shape: Shape,
-    wanted: Backward,
-    x: TBX | None,
-    state: tuple[BH, ...],
-    fixed: tuple[Tensor, ...],
-    kept: Mapping[str, Tensor],
-    d_y: TBH | None,
-    d_last: tuple[BH | None, ...],
-    projection: Projection | None = None,
-    masks: tuple[Tensor, ...] = (),
-) -> dict[str, Tensor]:
-    """The gradients, by name: of ``x``, of the state's leaves, of vectors and matrices; as far as wanted.
-
-    With a projection those of its input, vectors and matrices as well, as ``project.NAME``; ``x`` is then its
-    output, if the gradient reads that.
-    """
-    plan, home = wanted.plan, part.forward(True).home
-    like = projection.x if projection is not None else x
-    if like is None:
-        raise TypeError("steps without a projection need x")
-    below = None if projection is None else projection.backward
-    places = ({} if x is None else {"x": Place(x)}) | _given(part, fixed, masks)
-    for leaf, start in zip(part.leaves, state, strict=True):
-        if home[f"{leaf}'"] in kept:
-            places[leaf] = shape.before(kept[home[f"{leaf}'"]], start)
-    for name, stands in home.items():
-        if stands in kept:
-            places[name] = Place(kept[stands])
-    if d_y is None:
-        places["d.y"] = Place(like.new_zeros(1, 1, part.widths["y"]).expand(1, shape.batch, -1), ring=1)
-    else:
-        places["d.y"] = Place(d_y)
-    found: dict[str, Tensor] = {}
-    chunk = shape.chunk(BACKWARD_ROWS)
-    ends = {plan.home[f"d.{leaf}"] for leaf in part.leaves}
-    for name in dict.fromkeys(plan.home.values()):
-        if name in places:
-            continue
-        carried = name in ends and all(n in ends for n, h in plan.home.items() if h == name)
-        ring = (
-            2 if carried else max(2, chunk)
-        )  # a step reads the one before; what is done after a chunk, all its steps
-        if name == plan.home.get("d.x") and below is None:
-            ring = 0
-        tensor = native.empty(like, ring or shape.steps, shape.batch, plan.widths[name])
-        places[name] = Place(tensor, ring=ring)
-    if "d.x" in plan.home and below is None:
-        found["x"] = places[plan.home["d.x"]].tensor
-    for leaf, gradient, start in zip(part.leaves, d_last, state, strict=True):
-        first = torch.zeros_like(start) if gradient is None else gradient
-        carry = places[plan.home[f"d.{leaf}"]]
-        places[f"d.{leaf}'"] = shape.after(carry.tensor, first, carry.ring)
-        found[leaf] = _last(first, shape)
-        places[f"last.d.{leaf}"] = Place(found[leaf].unsqueeze(0), ring=1)
-    threads = native.team(plan, shape.batch)
-    totals = _totals(plan, like, threads)
-    places |= totals
-    work = Work(plan, places, _named(part, fixed), _products(wanted, _named(part, fixed), found))
-    after, under = None, dict[str, Tensor]()
-    if projection is not None and below is not None:
-        after = _after(projection, below, shape, places[plan.home["d.x"]], chunk, threads, under)
-    native.run(
-        part.library, work, steps=shape.steps, batch=shape.batch, threads=threads,
-        descending=not shape.descending, lengths=shape.lengths, after=after, chunk=chunk,
-        half=part.half,
-    )  # fmt: skip
-    found |= _summed(work)
-    if after is not None:
-        under |= _summed(after)
-    return found | {f"project.{name}": gradient for name, gradient in under.items()}
-
-
-def _after(
-    projection: Projection,
-    wanted: Backward,
-    shape: Shape,
-    d_y: Place,
-    chunk: int,
-    threads: int,
-    found: dict[str, Tensor],
-) -> Work:
-    """The gradient of a projection as work after each chunk. It is ``found`` when that has run."""
-    part, plan = projection.part, wanted.plan
-    places = {"x": Place(projection.x), "d.y": d_y} | _given(part, projection.fixed, projection.masks)
-    places |= _totals(plan, projection.x, threads)
-    for name, stands in part.forward(True).home.items():
-        if stands in projection.kept:
-            places[name] = Place(projection.kept[stands])
-    for name in dict.fromkeys(plan.home.values()):
-        if name not in places:
-            ring = 0 if name == plan.home.get("d.x") else chunk
-            tensor = native.empty(projection.x, ring or shape.steps, shape.batch, plan.widths[name])
-            places[name] = Place(tensor, ring=ring)
-    if "d.x" in plan.home:
-        found["x"] = places[plan.home["d.x"]].tensor
-    by_name = _named(part, projection.fixed)
-    return Work(plan, places, by_name, _products(wanted, by_name, found))
-
-
-def _totals(plan: Plan, like: Tensor, threads: int) -> dict[str, Place]:
-    """Where each thread adds up the gradients of vectors."""
-    names = [name for name in plan.buffers if name.startswith("sum.")]
-    return {name: Place(like.new_zeros(threads, plan.widths[name])) for name in names}
-
-
-def _summed(work: Work) -> dict[str, Tensor]:
-    """The gradients of vectors, of all threads together."""
-    names = [name for name in work.plan.buffers if name.startswith("sum.")]
-    return {name[4:]: work.places[name].tensor.sum(0).view(work.fixed[name[4:]].shape) for name in names}
-
-
-def homes(part: Part, backward: Backward | None) -> set[str]:
-    """The buffers of the forward pass that a gradient reads."""
-    names = set() if backward is None else backward.reads - {"x"}
-    home = part.forward(backward is not None).home
-    return {home[f"{name}'" if name in part.leaves else name] for name in names}
-
-
-def _given(part: Part, fixed: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> dict[str, Place]:
+def _given(
+    part: Part, fixed: Sequence[int], masks: Sequence[int], tensors: Sequence[Tensor]
+) -> dict[str, Place]:
     """Vectors and masks. A mask that holds for all steps lies T times in one place."""
-    return {name: Place(mask) for name, mask in zip(part.masks, masks, strict=True)} | {
-        name: Place(tensor.reshape(-1).contiguous())
-        for name, tensor in zip(part.fixed, fixed, strict=True)
-        if name not in part.matrices
+    vectors = zip(part.fixed, fixed, strict=True)
+    places = {name: Place(number) for name, number in vectors if name not in part.matrices}
+    return places | {name: _steps(mask, tensors) for name, mask in zip(part.masks, masks, strict=True)}
+
+
+def _matrices(part: Part, fixed: Sequence[int], tensors: Sequence[Tensor]) -> dict[str, Matrix]:
+    return {
+        name: Matrix(number, *tensors[number].stride())
+        for name, number in zip(part.fixed, fixed, strict=True)
+        if name in part.matrices
     }
-
-
-def _named(part: Part, fixed: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    return dict(zip(part.fixed, fixed, strict=True))
-
-
-def _last(start: BH, shape: Shape) -> BH:
-    """Where the last state goes. An empty sequence never gets there: its state does not move."""
-    if shape.lengths is not None:
-        return start.clone(memory_format=torch.contiguous_format)
-    return native.empty(start, *start.shape)
-
-
-def _products(wanted: Backward, fixed: Mapping[str, Tensor], found: dict[str, Tensor]) -> list[Gradient]:
-    """One large product per use of a matrix; several uses of one add up."""
-    gradients = []
-    for factor in wanted.factors:
-        accumulate = factor.matrix in found
-        if not accumulate:
-            found[factor.matrix] = native.empty(fixed[factor.matrix], *fixed[factor.matrix].shape)
-        delta = wanted.plan.home[factor.delta]
-        left, right = (delta, factor.operand) if factor.transposed else (factor.operand, delta)
-        gradients.append(Gradient(left, right, found[factor.matrix], accumulate))
-    return gradients

@@ -15,8 +15,8 @@ from elman.axes import TBH, TBX, B
 from elman.fused import native
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
-from elman.fused.passes import Shape
-from elman.fused.scan import Tensors, Wanted
+from elman.fused.passes import Wanted
+from elman.fused.scan import Shape, Tensors
 
 #: What a scan may keep for its gradient: everything that it reads, or what this module keeps.
 STORES = ("all", "recompute")

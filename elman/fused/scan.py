@@ -4,20 +4,34 @@ Only what the gradient needs is kept. A second derivative is taken through the s
 PyTorch, step by step.
 """
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elman.axes import TBH, TBX, B
 from elman.fused import passes
-from elman.fused.compiled import Backward, Compiled
+from elman.fused.compiled import Compiled
 from elman.fused.definition import fold
-from elman.fused.passes import Forward, Projection, Shape
+from elman.fused.passes import BackwardPass, Extent, Forward, Kept, Pair, Wanted
 
 Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows."""
+
+    steps: int
+    batch: int
+    descending: bool
+    lengths: Tensor | None
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.steps, self.batch, self.descending, self.lengths is not None)
 
 
 def scan(
@@ -50,114 +64,43 @@ def shaped(x: TBX, lengths: B | None, reverse: bool) -> Shape:
     return Shape(x.shape[0], x.shape[1], reverse, None if lengths is None else lengths.contiguous())
 
 
-class _Given(NamedTuple):
-    """The tensors of a scan, by what they are."""
-
-    x: Tensor
-    state: Tensors
-    project: Tensors
-    advance: Tensors
-    project_masks: Tensors
-    advance_masks: Tensors
-
-
-class Wanted(NamedTuple):
-    """The gradients that are wanted of the two Programs, and what they read of the forward pass.
-
-    ``whole``: the projected input is kept. ``below`` and ``above``: the projection's and the steps' buffers
-    that are kept besides it and the outputs.
-    """
-
-    project: Backward | None
-    advance: Backward
-    whole: bool
-    below: tuple[str, ...]
-    above: tuple[str, ...]
-
-
-def _sort(compiled: Compiled, tensors: Sequence[Any]) -> _Given:
-    state = 1 + len(compiled.advance.leaves)
-    project = state + len(compiled.project.fixed)
-    advance = project + len(compiled.advance.fixed)
-    masks = advance + len(compiled.project.masks)
-    ends = [1, state, project, advance, masks, None]
-    return _Given(tensors[0], *(tuple(tensors[a:b]) for a, b in pairwise(ends)))
-
-
 def wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
-    """What the gradients of the tensors that ``needs`` marks ask for. Found out once."""
+    """What the gradients of the tensors that ``needs`` marks ask for."""
     key = tuple(needs)
-    if key not in compiled.wanted:
-        compiled.wanted[key] = _wanted(compiled, key)
-    return compiled.wanted[key]
+    return compiled.once(key, lambda: passes.wanted(_pair(compiled), key))
 
 
-def _wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
-    x, _, project, advance, *_ = _sort(compiled, needs)
-    fixed = frozenset(name for name, need in zip(compiled.project.fixed, project, strict=True) if need)
-    identity = compiled.project.identity
-    first = compiled.project.backward(bool(x), fixed) if (x or fixed) and not identity else None
-    steps = compiled.advance.backward(
-        bool(x) or bool(fixed),
-        frozenset(name for name, need in zip(compiled.advance.fixed, advance, strict=True) if need),
-    )
-    output = compiled.project.forward(True).home["y"]
-    below = passes.homes(compiled.project, first)
-    above = passes.homes(compiled.advance, steps)
-    whole = not identity and ("x" in steps.reads or output in below)
-    return Wanted(
-        first, steps, whole, tuple(sorted(below - {output})),
-        tuple(sorted(above - {compiled.advance.forward(True).home["y"]})),
-    )  # fmt: skip
+def _pair(compiled: Compiled) -> Pair:
+    return Pair(None if compiled.project.identity else compiled.project, compiled.advance)
 
 
-def _projection(
-    compiled: Compiled, given: _Given, asked: Wanted | None, kept: Mapping[str, Tensor]
-) -> Projection | None:
-    if compiled.project.identity:
-        return None
-    below, whole = (None, False) if asked is None else (asked.project, asked.whole)
-    return Projection(compiled.project, given.x, given.project, below, whole, kept, given.project_masks)
-
-
-def _forward(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None) -> Forward:
-    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
-    above = None if asked is None else asked.advance
-    projection = _projection(compiled, given, asked, {})
-    x = None if projection else given.x
-    return passes.forward(
-        compiled.advance, shape, x, given.state, given.advance, above, projection, given.advance_masks
-    )
+def _forward(
+    compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted | None
+) -> tuple[TBH, Tensors, Tensor]:
+    rows = [_rows(tensor) for tensor in tensors]
+    extent = shape.extent
+    key = (asked, extent, *_kind(rows))
+    laid_out = compiled.once(key, lambda: Forward(_pair(compiled), asked, extent, rows))
+    return laid_out.run(rows, shape.lengths)
 
 
 def values(compiled: Compiled, shape: Shape, tensors: Tensors) -> tuple[TBH, Tensors]:
     """Outputs and last state."""
-    done = _forward(compiled, shape, tensors, None)
-    return done.y, done.last
+    y, last, _ = _forward(compiled, shape, tensors, None)
+    return y, last
 
 
-def keeping(
-    compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted
-) -> tuple[TBH, Tensors, Tensors]:
-    """Outputs, last state, and what the gradients read besides: tensors of which no two share memory."""
-    done = _forward(compiled, shape, tensors, asked)
-    kept = [done.projected[compiled.project.forward(True).home["y"]]] if asked.whole else []
-    kept += [done.projected[home] for home in asked.below]
-    kept += [done.kept[home] for home in asked.above]
-    return done.y, done.last, tuple(kept)
+def keeping(compiled: Compiled, shape: Shape, tensors: Tensors, asked: Wanted) -> tuple[TBH, Tensors, Tensor]:
+    """Outputs, last state, and what the gradients read besides."""
+    return _forward(compiled, shape, tensors, asked)
 
 
 def sizes(compiled: Compiled, shape: Shape, asked: Wanted | None) -> list[tuple[int, ...]]:
     """The sizes of what :func:`keeping` (or, if nothing is asked, :func:`values`) gives, in that order."""
-    project, advance = compiled.project, compiled.advance
-    found: list[tuple[int, ...]] = [(shape.steps, shape.batch, advance.widths["y"])]
+    found: list[tuple[int, ...]] = [(shape.steps, shape.batch, compiled.advance.widths["y"])]
     found += [(shape.batch, width) for _, width in compiled.state]
     if asked is not None:
-        below, above = project.forward(True), advance.forward(True)
-        widths = [below.widths[below.home["y"]]] * asked.whole
-        widths += [below.widths[home] for home in asked.below]
-        widths += [above.widths[home] for home in asked.above]
-        found += [(shape.steps, shape.batch, width) for width in widths]
+        found.append((Kept(_pair(compiled), asked, shape.steps, shape.batch).size,))
     return found
 
 
@@ -167,32 +110,19 @@ def gradients(
     tensors: Tensors,
     asked: Wanted,
     y: TBH,
-    kept: Sequence[Tensor],
-    given_d: Sequence[Tensor | None],
+    kept: Tensor,
+    given: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
     """The gradients of ``tensors``, given those of outputs and last state; some that no one asked for.
 
     ``y`` and ``kept`` are what :func:`keeping` returned.
     """
-    given = _sort(compiled, [_rows(tensor) for tensor in tensors])
-    d_y, *d_last = [None if d is None else _rows(d) for d in given_d]
-    project, advance = compiled.project, compiled.advance
-    output = [project.forward(True).home["y"]] if asked.whole else []
-    below = dict(zip((*output, *asked.below), kept, strict=False))
-    above = dict(zip(asked.above, kept[len(below) :], strict=True)) | {advance.forward(True).home["y"]: y}
-    projection = _projection(compiled, given, asked, below)
-    x = given.x if projection is None else kept[0] if asked.whole else None
-    found = passes.backward(
-        advance, shape, asked.advance, x, given.state, given.advance, above, d_y, tuple(d_last), projection,
-        given.advance_masks,
-    )  # fmt: skip
-    return [
-        found.get("x" if projection is None else "project.x"),
-        *(found.get(leaf) for leaf in advance.leaves),
-        *(found.get(f"project.{name}") for name in project.fixed),
-        *(found.get(name) for name in advance.fixed),
-        *[None] * (len(project.masks) + len(advance.masks)),
-    ]
+    rows = [_rows(tensor) for tensor in tensors]
+    d = [None if each is None else _rows(each) for each in given]
+    extent = shape.extent
+    key = (asked, extent, *_kind(rows), *(None if each is None else each.stride() for each in d))
+    laid_out = compiled.once(key, lambda: BackwardPass(_pair(compiled), asked, extent, rows, d))
+    return laid_out.run(rows, shape.lengths, y, kept, d)
 
 
 class _Scan(torch.autograd.Function):
@@ -201,16 +131,16 @@ class _Scan(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.compiled, ctx.shape, ctx.needs = compiled, shape, ctx.needs_input_grad[2:]
         y, last, kept = keeping(compiled, shape, tensors, wanted(compiled, ctx.needs))
-        ctx.save_for_backward(*tensors, y, *kept)
+        ctx.save_for_backward(*tensors, y, kept)
         return y, *last
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
-        tensors, (y, *kept) = ctx.saved_tensors[: len(ctx.needs)], ctx.saved_tensors[len(ctx.needs) :]
+        *tensors, y, kept = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative may be asked for
-            return None, None, *again(ctx.compiled, ctx.shape, tensors, ctx.needs, given)
+            return None, None, *again(ctx.compiled, ctx.shape, tuple(tensors), ctx.needs, given)
         asked = wanted(ctx.compiled, ctx.needs)
-        found = gradients(ctx.compiled, ctx.shape, tensors, asked, y.detach(), kept, given)
+        found = gradients(ctx.compiled, ctx.shape, tuple(tensors), asked, y, kept, given)
         return None, None, *(d if need else None for d, need in zip(found, ctx.needs, strict=True))
 
 
@@ -218,7 +148,7 @@ def again(
     compiled: Compiled, shape: Shape, tensors: Tensors, needs: Sequence[bool], given: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients as a differentiable function of the tensors and of what was given."""
-    g = _sort(compiled, tensors)
+    g = _pair(compiled).sort(tensors)
     fixed, masks = (*g.project, *g.advance), (*g.project_masks, *g.advance_masks)
     y, last = fold(compiled.traces, g.x, g.state, fixed, masks, shape.lengths, shape.descending)
     outputs = (y, *last)
@@ -232,7 +162,11 @@ def again(
     return [next(found) if need else None for need in needs]
 
 
+def _kind(rows: Sequence[Tensor]) -> tuple[Any, ...]:
+    """All by which a pass over the same steps may be laid out differently."""
+    return rows[0].dtype, torch.get_num_threads(), *(tensor.stride() for tensor in rows)
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """The tensor with one column next to the other, as the executor reads it."""
-    tensor = tensor.detach()
     return tensor if tensor.dim() == 0 or tensor.stride(-1) == 1 else tensor.contiguous()

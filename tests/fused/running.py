@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from elman.fused import library, native, passes
 from elman.fused.compiled import Part
-from elman.fused.passes import Shape
+from elman.fused.passes import BackwardPass, Extent, Forward, Pair
 from elman.fused.program import Program, evaluate
 from elman.fused.trace import Traced
 
@@ -62,19 +62,19 @@ def by_executor(
     leaves = tuple(name for name in tensors if name.startswith("state."))
     part = part_of(program, leaves, level)
     part = part.halved() if half else part
-    x = tensors["x"]
-    shape = Shape(x.shape[0], x.shape[1], reverse, lengths)
-    state = tuple(tensors[leaf] for leaf in leaves)
-    fixed = tuple(tensors[name] for name in part.fixed)
-    wanted = part.backward(True, frozenset(part.fixed))
-    kept = passes.forward(part, shape, x, state, fixed, wanted)
-    plain = passes.forward(part, shape, x, state, fixed, None)
-    for a, b in zip([kept.y, *kept.last], [plain.y, *plain.last], strict=True):
+    names = ("x", *leaves, *part.fixed)
+    given = [tensors[name] for name in names]
+    steps, batch = tensors["x"].shape[:2]
+    pair, extent = Pair(None, part), Extent(steps, batch, reverse, lengths is not None)
+    asked = passes.wanted(pair, [True] * len(given))
+    y, last, kept = Forward(pair, asked, extent, given).run(given, lengths)
+    plain = Forward(pair, None, extent, given).run(given, lengths)
+    for a, b in zip([y, *last], [plain[0], *plain[1]], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
-    ends = tuple(cotangents[f"{leaf}'"] for leaf in leaves)
-    d = passes.backward(part, shape, wanted, x, state, fixed, kept.kept, cotangents["y"], ends)
-    outputs = {"y": plain.y} | {f"{leaf}'": last for leaf, last in zip(leaves, plain.last, strict=True)}
-    return Values(outputs, d)
+    d = [cotangents["y"], *(cotangents[f"{leaf}'"] for leaf in leaves)]
+    found = BackwardPass(pair, asked, extent, given, d).run(given, lengths, y, kept, d)
+    outputs = {"y": y} | {f"{leaf}'": end for leaf, end in zip(leaves, last, strict=True)}
+    return Values(outputs, {name: each for name, each in zip(names, found, strict=True) if each is not None})
 
 
 def by_definition(

@@ -14,7 +14,7 @@ from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError
 from elman.fused import choose, definition, recompute
 from elman.fused.compiled import Compiled
-from elman.fused.passes import Shape
+from elman.fused.scan import Shape
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 from tests.fused.test_scan import derived, made, started
 

@@ -192,13 +192,13 @@ def test_logits_are_formed_once_and_their_gradient_only_where_asked(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     softmax, hidden, targets, weights = drawn(5)
-    run, runs = native.run, list[int]()
+    run, runs = native.Call.run, list[int]()
 
-    def counted(library: Any, work: native.Work, **more: Any) -> None:
-        runs.append(len(work.gradients))
-        run(library, work, **more)
+    def counted(call: native.Call, tensors: Any) -> None:
+        runs.append(len(call.work.gradients))
+        run(call, tensors)
 
-    monkeypatch.setattr(native, "run", counted)
+    monkeypatch.setattr(native.Call, "run", counted)
     with Sizes() as sizes:
         softmax.loss(hidden, targets).backward()
     if way == "torch":
