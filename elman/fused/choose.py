@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -151,7 +151,10 @@ def _compiled(cell: Any, masks: frozenset[str]) -> Compiled | str:
         return "no compiled executor was found"
     with bfloat16.as_written():
         try:
-            return Compiled(traces(cell, masks), chosen)
+            made = traces(cell, masks)
+            if made.ready is None or made.ready.advance.library is not chosen:
+                made.ready = Compiled(made, chosen)
+            return cast(Compiled, made.ready)
         except Objection as objection:
             return str(objection)
 

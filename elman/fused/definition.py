@@ -130,7 +130,11 @@ def _trusted(cell: Any, noise: Mapping[str, Tensor]) -> Traces:
     why: str | None
     try:
         made = traces(cell, inside(noise))
-        why = None if made.trusted else mismatch(cell, made, partial(fold, made, lengths=None, reverse=False))
+        why = (
+            None
+            if cell in made.trusted
+            else mismatch(cell, made, partial(fold, made, lengths=None, reverse=False))
+        )
     except Objection as objection:
         why = str(objection)
     if why is not None:
@@ -139,7 +143,7 @@ def _trusted(cell: Any, noise: Mapping[str, Tensor]) -> Traces:
             f"They fall on its traced step, and {why}.",
             "Write advance as operations on B rows; the masks input and output need no trace.",
         )
-    made.trusted = True
+    made.trusted.add(cell)
     return made
 
 

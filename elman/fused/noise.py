@@ -20,12 +20,13 @@ Masks that never meet a step (on the whole input or output) are not here: they a
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from torch import Tensor, nn
 
 from elman.errors import OptionError, ShapeError
 from elman.fused import bfloat16
+from elman.fused.likeness import likeness
 from elman.fused.operations import Objection
 from elman.fused.program import POINTWISE, Builder
 from elman.fused.trace import Split, Traced, candidates, settings, trace_cell, trace_marked
@@ -67,7 +68,8 @@ class Traces:
 
     def __init__(self, cell: Any, names: Iterable[str] = (), plain: "Traces | None" = None) -> None:
         left = set(names)
-        self.trusted = False  # until its values have been compared with the cell's
+        self.trusted: WeakSet[nn.Module] = WeakSet()  # the cells with which its values have been compared
+        self.ready: Any = None  # what choose makes of it for the executor: one for all cells that share it
         self.project, self.advance = trace_cell(cell) if plain is None else (plain.project, plain.advance)
         if any(name.startswith("candidate.") for name in left):
             ((_, node),) = self.project.program.outputs
@@ -113,6 +115,9 @@ class Traces:
 
 _known: WeakKeyDictionary[nn.Module, dict[Any, Traces | Sites]] = WeakKeyDictionary()
 
+#: The Programs of a class by likeness.
+_shared: WeakKeyDictionary[type, dict[Any, Traces]] = WeakKeyDictionary()
+
 
 def inside(noise: Iterable[str]) -> frozenset[str]:
     """The names of the masks that the Programs read: all but dropped weights."""
@@ -120,12 +125,16 @@ def inside(noise: Iterable[str]) -> frozenset[str]:
 
 
 def traces(cell: Any, names: frozenset[str]) -> Traces:
-    """The cell's Programs with masks of these names. Traced once for each of its settings."""
+    """The cell's Programs with masks of these names. Traced once for all cells that are alike."""
     known = _known.setdefault(cell, {})
     key = (settings(cell), names)
     if key not in known:
-        with bfloat16.as_written():
-            known[key] = Traces(cell, names, traces(cell, frozenset()) if names else None)
+        alike = likeness(cell)
+        shared = {} if alike is None else _shared.setdefault(type(cell), {})
+        if (alike, names) not in shared:
+            with bfloat16.as_written():
+                shared[alike, names] = Traces(cell, names, traces(cell, frozenset()) if names else None)
+        known[key] = shared[alike, names]
     found = known[key]
     assert isinstance(found, Traces)
     return found
