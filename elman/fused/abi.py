@@ -8,7 +8,7 @@ class Instruction(ctypes.Structure):
     _fields_ = [
         *(
             (name, c_int32)
-            for name in ("op", "form", "to", "a", "b", "c", "buffer", "offset", "width", "unused")
+            for name in ("op", "form", "to", "a", "b", "c", "buffer", "offset", "width", "in_place")
         ),
         ("number", c_double),
     ]  # fmt: skip

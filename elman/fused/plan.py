@@ -99,6 +99,35 @@ class _Writer:
         self._products()
         for store in sorted(stage.stores, key=lambda store: store.unit):
             self._store(store)
+        if not stage.by_rows:
+            self._in_place()
+
+    def _in_place(self) -> None:
+        """Marks what is read from where it lies, and what is put at once where it is stored in the end.
+
+        Not where the stage both reads and writes a buffer: the old value may be wanted after the new one.
+        """
+        names = {number: name for name, number in self.compiler.operations.items()}
+        steps = [(names[i.op], i) for i in self.instructions]
+        read = {i.buffer for op, i in steps if op in ("load", "vector")}
+        written = {i.buffer for op, i in steps if op == "store"}
+        makers: dict[int, abi.Instruction] = {}  # by register, of what may be put elsewhere
+        for op, i in steps:
+            if op in ("load", "vector"):
+                i.in_place = i.buffer not in written
+            if op == "store" and i.a in makers and i.buffer not in read and i.width == self.stage.units:
+                maker = makers.pop(i.a)
+                maker.in_place, maker.buffer, maker.offset = True, i.buffer, i.offset
+            elif op in ("load", "vector", "set"):
+                makers.pop(i.to, None)
+            elif op == "product":
+                count = self.compiler.groups[i.a].count
+                for register in range(i.to, i.to + count):
+                    makers.pop(register, None)
+                if count == 1:
+                    makers[i.to] = i
+            elif op not in ("store", "last", "total"):
+                makers[i.to] = i
 
     def _arguments(self, place: int) -> tuple[int, ...]:
         return self.fused[place][1] if place in self.fused else self.units[place].args

@@ -6,39 +6,62 @@
 
 namespace elman {
 
-template <class T, class Function> inline void each_one(T* to, const T* a, int64_t n, Function function) {
-    for (int64_t k = 0; k < n; k += LANES<T>) store(to + k, function(load(a + k)));
+// Values of a tile: rows of so many elements, that begin `row` elements after each other (0: the same one for all).
+template <class T> struct Values {
+    T* at;
+    int64_t row;
+};
+
+// The size of a tile. Where no value leaves a gap between its rows, they are one row.
+struct Area {
+    int64_t rows, width;
+
+    template <class... Rows> Area joined(Rows... row) const {
+        return ((row == width) && ...) ? Area{1, rows * width} : *this;
+    }
+};
+
+template <class T, class Function> inline void each_one(Values<T> to, Values<const T> a, Area area, Function function) {
+    area = area.joined(to.row, a.row);
+    for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row)
+        for (int64_t k = 0; k < area.width; k += LANES<T>) store(to.at + k, function(load(a.at + k)));
 }
 
 template <class T, class Function>
-inline void each_two(const Instruction& i, T* to, const T* a, const T* b, int64_t n, Function function) {
+inline void each_two(const Instruction& i, Values<T> to, Values<const T> a, Values<const T> b, Area area, Function function) {
     constexpr int V = LANES<T>;
     switch (i.form) {
         case Form::registers:
-            for (int64_t k = 0; k < n; k += V) store(to + k, function(load(a + k), load(b + k)));
+            area = area.joined(to.row, a.row, b.row);
+            for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row, b.at += b.row)
+                for (int64_t k = 0; k < area.width; k += V) store(to.at + k, function(load(a.at + k), load(b.at + k)));
             return;
         case Form::right_number:
         case Form::right_scalar: {
-            const Vector<T> right = all(i.form == Form::right_number ? static_cast<T>(i.number) : *b);
-            for (int64_t k = 0; k < n; k += V) store(to + k, function(load(a + k), right));
+            const Vector<T> right = all(i.form == Form::right_number ? static_cast<T>(i.number) : *b.at);
+            each_one(to, a, area, [&](Vector<T> left) { return function(left, right); });
             return;
         }
         case Form::left_number:
         case Form::left_scalar: {
-            const Vector<T> left = all(i.form == Form::left_number ? static_cast<T>(i.number) : *a);
-            for (int64_t k = 0; k < n; k += V) store(to + k, function(left, load(b + k)));
+            const Vector<T> left = all(i.form == Form::left_number ? static_cast<T>(i.number) : *a.at);
+            each_one(to, b, area, [&](Vector<T> right) { return function(left, right); });
             return;
         }
     }
 }
 
 template <class T, class Function>
-inline void each_three(T* to, const T* a, const T* b, const T* c, int64_t n, Function function) {
-    for (int64_t k = 0; k < n; k += LANES<T>) store(to + k, function(load(a + k), load(b + k), load(c + k)));
+inline void each_three(Values<T> to, Values<const T> a, Values<const T> b, Values<const T> c, Area area, Function function) {
+    area = area.joined(to.row, a.row, b.row, c.row);
+    for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row, b.at += b.row, c.at += c.row)
+        for (int64_t k = 0; k < area.width; k += LANES<T>)
+            store(to.at + k, function(load(a.at + k), load(b.at + k), load(c.at + k)));
 }
 
-// Registers to, a, b, c of n elements each, n a multiple of LANES. False: the operation is not pointwise.
-template <class T> bool pointwise(const Instruction& i, T* to, const T* a, const T* b, const T* c, int64_t n) {
+// One operation over a tile; widths are whole vectors. False: the operation is not pointwise.
+template <class T>
+bool pointwise(const Instruction& i, Values<T> to, Values<const T> a, Values<const T> b, Values<const T> c, Area n) {
     using V = Vector<T>;
     const auto one = [](auto condition) { return condition ? all(T(1)) : V{}; };
     switch (i.op) {

@@ -2,7 +2,6 @@
 
 #include <type_traits>
 
-#include "arithmetic.h"
 #include "gemm.h"
 #include "gemv.h"
 
@@ -41,7 +40,7 @@ template <class E> void Interpreter<E>::prepare(const Stage& stage, int64_t row,
 }
 
 template <class E>
-void Interpreter<E>::product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const {
+void Interpreter<E>::product(const Group& group, int index, const Tile& tile, int64_t width, Values<T> to) const {
     constexpr int V = LANES<T>;
     const int64_t inner = elements<E>(group.inner);
     const E* rows[TILE_VECTORS];
@@ -52,7 +51,8 @@ void Interpreter<E>::product(const Group& group, int index, const Tile& tile, in
     if constexpr (std::is_same_v<E, float>) {
         if (run.weights != nullptr) {
             const int64_t first = tile.unit / V * group.count, count = width / V * group.count;
-            multiply_packed(run.weights[index], inner, rows, tile.rows, first, count, group.count, to, tile.size, width);
+            multiply_packed(run.weights[index], inner, rows, tile.rows, first, count, group.count, to.at, tile.size,
+                            to.row);
             return;
         }
     }
@@ -63,13 +63,13 @@ void Interpreter<E>::product(const Group& group, int index, const Tile& tile, in
     int64_t count = 0;
     const int64_t per_product = parts(group.units, V), first = tile.unit / V, across = width / V;
     const auto run_round = [&] {
-        multiply(rows, tile.rows, panels, count, inner, out, width, false);
+        multiply(rows, tile.rows, panels, count, inner, out, to.row, false);
         count = 0;
     };
     for (int p = 0; p < group.count; ++p)
         for (int64_t j = 0; j < across; ++j) {
             panels[count] = packed + packed_groups[index] + (p * per_product + first + j) * inner * V;
-            out[count] = to + p * tile.size + j * V;
+            out[count] = to.at + p * tile.size + j * V;
             if (++count == MOST) run_round();
         }
     if (count > 0) run_round();
@@ -90,21 +90,30 @@ template <class E> void Interpreter<E>::fetch(const Stage& stage, const Tile& ti
 
 template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& tile) const {
     constexpr int V = LANES<T>;
-    const int64_t width = whole_vectors(tile.units, V), n = tile.rows * width;
+    const int64_t width = whole_vectors(tile.units, V);
     const bool whole = steps.all_active();
+    const bool in_place = whole && width == tile.units;  // where rows have ended or a vector is not full, copies are made
     const auto active = [&](int64_t r) { return whole || steps.active(tile.row + r); };
     bool any = whole;
     for (int64_t r = 0; !any && r < tile.rows; ++r) any = active(r);
     for (int32_t k = 0; k < stage.count; ++k) {
         const Instruction& i = run.instructions[stage.first + k];
         if (!any && i.op != Op::store) continue;  // all rows have ended: only zeros leave
-        T* to = registers + i.to * tile.size;
-        const T* a = registers + i.a * tile.size;
-        const bool one = i.width == 1;  // one value per row, spread over the units
+        const bool one = i.width == 1;            // one value per row, spread over the units
+        const Values<T>& a = values[i.a];
+        Values<T> to{registers + i.to * tile.size, width};
+        if (in_place && i.in_place && !one && steps.even(i.buffer)) {
+            to = {steps.write(i.buffer, tile.row) + i.offset + tile.unit, steps.distance(i.buffer)};
+            if (i.op == Op::vector) to.row = 0;
+            if (i.op == Op::vector || i.op == Op::load) {
+                values[i.to] = to;
+                continue;
+            }
+        }
         switch (i.op) {
             case Op::load:
                 for (int64_t r = 0; r < tile.rows; ++r) {
-                    T* line = to + r * width;
+                    T* line = to.at + r * width;
                     const T* from = steps.read(i.buffer, tile.row + r) + i.offset;
                     if (!active(r)) fill(line, T(0), width);
                     else if (one) fill(line, *from, width);
@@ -116,46 +125,54 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                 break;
             case Op::vector: {
                 const T* from = steps.write(i.buffer, 0) + i.offset;
-                if (one) fill(to, *from, n);
+                if (one) fill(to.at, *from, tile.rows * width);
                 else {
-                    copy(to, from + tile.unit, tile.units);
-                    fill(to + tile.units, T(0), width - tile.units);
-                    for (int64_t r = 1; r < tile.rows; ++r) copy(to + r * width, to, width);
+                    copy(to.at, from + tile.unit, tile.units);
+                    fill(to.at + tile.units, T(0), width - tile.units);
+                    for (int64_t r = 1; r < tile.rows; ++r) copy(to.at + r * width, to.at, width);
                 }
                 break;
             }
-            case Op::set: fill(to, static_cast<T>(i.number), n); break;
+            case Op::set: fill(to.at, static_cast<T>(i.number), tile.rows * width); break;
             case Op::store:
-                if (one && tile.unit > 0) break;
+                if (one && tile.unit > 0) continue;
                 for (int64_t r = 0; r < tile.rows; ++r) {
                     T* at = steps.write(i.buffer, tile.row + r) + i.offset + tile.unit;
-                    if (active(r)) copy(at, a + r * width, one ? 1 : tile.units);
+                    if (at == a.at + r * a.row) break;  // it was put there
+                    if (active(r)) copy(at, a.at + r * a.row, one ? 1 : tile.units);
                     else fill(at, T(0), one ? 1 : tile.units);
                 }
-                break;
+                continue;
             case Op::last:
-                if ((one && tile.unit > 0) || !steps.last_of_any()) break;
+                if ((one && tile.unit > 0) || !steps.last_of_any()) continue;
                 for (int64_t r = 0; r < tile.rows; ++r) {
                     if (!steps.last(tile.row + r)) continue;
-                    copy(steps.write(i.buffer, tile.row + r) + i.offset + tile.unit, a + r * width, one ? 1 : tile.units);
+                    copy(steps.write(i.buffer, tile.row + r) + i.offset + tile.unit, a.at + r * a.row, one ? 1 : tile.units);
                 }
-                break;
+                continue;
             case Op::total: {
-                if (one && tile.unit > 0) break;
+                if (one && tile.unit > 0) continue;
                 const Buffer& buffer = run.buffers[i.buffer];
                 T* at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset + tile.unit;
                 for (int64_t j = 0; j < width; j += V) {
                     Vector<T> total = {};
                     for (int64_t r = 0; r < tile.rows; ++r)
-                        if (active(r)) total += load(a + r * width + j);
+                        if (active(r)) total += load(a.at + r * a.row + j);
                     for (int64_t lane = 0; lane < V && j + lane < (one ? 1 : tile.units); ++lane) at[j + lane] += total[lane];
                 }
+                continue;
+            }
+            case Op::product: {
+                const Group& group = run.groups[i.a];
+                product(group, i.a, tile, width, to);
+                for (int32_t p = 1; p < group.count; ++p) values[i.to + p] = {to.at + p * tile.size, to.row};
                 break;
             }
-            case Op::product: product(run.groups[i.a], i.a, tile, width, to); break;
-            case Op::spread: copy(to, a, n); break;
-            default: pointwise(i, to, a, registers + i.b * tile.size, registers + i.c * tile.size, n);
+            default:
+                pointwise<T>(i, to, {a.at, a.row}, {values[i.b].at, values[i.b].row}, {values[i.c].at, values[i.c].row},
+                             {tile.rows, width});
         }
+        values[i.to] = to;
     }
 }
 
@@ -199,7 +216,7 @@ template <class E> void Interpreter<E>::row(const Stage& stage, int64_t row, int
             case Op::max_row:
                 reduce(to, a, i.b, a[0], [](auto x, auto y) { return (x > y) | (x != x) ? x : y; });
                 break;
-            default: pointwise(i, to, a, registers + i.b * size, registers + i.c * size, n);
+            default: pointwise<T>(i, {to, n}, {a, n}, {registers + i.b * size, n}, {registers + i.c * size, n}, {1, n});
         }
     }
 }

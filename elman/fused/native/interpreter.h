@@ -1,6 +1,7 @@
 // Runs a stage's instructions over a tile of rows × units, or over one row.
 #pragma once
 
+#include "arithmetic.h"
 #include "bfloat16.h"
 #include "steps.h"
 
@@ -27,6 +28,7 @@ template <class E> struct Interpreter {
     T* registers;
     E* sides;                      // left sides of products, where they are not read as they are
     int64_t* side_of;              // where row 0 of a group's would be, from `sides`
+    Values<T>* values;             // where the value of each register lies: there, or where it is loaded from or stored
     int thread;
 
     // Makes the left sides of a stage's products for these rows, if E asks for it. Until the next call tiles may
@@ -40,7 +42,7 @@ template <class E> struct Interpreter {
     void row(const Stage& stage, int64_t row, int64_t size) const;
 
   private:
-    void product(const Group& group, int index, const Tile& tile, int64_t width, T* to) const;
+    void product(const Group& group, int index, const Tile& tile, int64_t width, Values<T> to) const;
 };
 
 }  // namespace elman

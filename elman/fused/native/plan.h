@@ -29,7 +29,8 @@ struct Instruction {
     int32_t to, a, b, c;     // registers; for `product`, a is the group
     int32_t buffer, offset;  // for load, vector, store, last, total
     int32_t width;           // columns: the stage's units, or 1 for one value per row; in a row stage any
-    int32_t unused;
+    int32_t in_place;        // 1: a load or vector may be read where it lies while the stage runs, and the result of
+                             // another operation be put where it is stored in the end (`buffer`, `offset`)
     double number;
 };
 

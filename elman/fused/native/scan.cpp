@@ -44,7 +44,7 @@ template <class E> int64_t rows_at_once(const Stage& stage) {
 
 template <class E> struct Layout {
     using T = Value<E>;
-    int64_t packed, groups, registers, sides, side_of, places, shared, own, total;  // bytes from the start of the scratch memory
+    int64_t packed, groups, registers, values, sides, side_of, places, shared, own, total;  // bytes from the start of the scratch memory
 
     explicit Layout(const Run& run) {
         int64_t used = 0;
@@ -53,19 +53,22 @@ template <class E> struct Layout {
             used += (bytes + 127) / 128 * 128;  // threads' memory never shares a cache line
             return at;
         };
-        int64_t panels = 0, room = 0, beside = 0;
+        int64_t panels = 0, room = 0, beside = 0, most = 0;
         for (int64_t g = 0; !run.weights && g < run.group_count; ++g) panels += panel_elements<E>(run.groups[g]);
         for (int64_t s = 0; s < run.stage_count; ++s) {
             const int64_t needed = register_size(run.stages[s]) * run.stages[s].registers;
             const int64_t left = side_elements(run, run.stages[s]);
             room = needed > room ? needed : room;
             beside = left > beside ? left : beside;
+            most = run.stages[s].registers > most ? run.stages[s].registers : most;
         }
         const int64_t t = run.threads, size = sizeof(T);
         packed = take(panels * static_cast<int64_t>(sizeof(E)));
         groups = take(run.group_count * static_cast<int64_t>(sizeof(int64_t)));
         registers_each_ = (room * size + 127) / 128 * 128;
         registers = take(registers_each_ * t);
+        values_each_ = (most * static_cast<int64_t>(sizeof(Values<T>)) + 127) / 128 * 128;
+        values = take(values_each_ * t);
         sides_each_ = (beside * static_cast<int64_t>(sizeof(E)) + 127) / 128 * 128;
         sides = take(sides_each_ * t);
         side_of_each_ = (run.group_count * static_cast<int64_t>(sizeof(int64_t)) + 127) / 128 * 128;
@@ -97,13 +100,14 @@ template <class E> struct Layout {
     }
 
     int64_t registers_of(int thread) const { return registers + registers_each_ * thread; }
+    int64_t values_of(int thread) const { return values + values_each_ * thread; }
     int64_t sides_of(int thread) const { return sides + sides_each_ * thread; }
     int64_t side_of_of(int thread) const { return side_of + side_of_each_ * thread; }
     int64_t places_of(int thread) const { return places + places_each_ * thread; }
     int64_t own_of(int thread) const { return own + own_each_ * thread; }
 
   private:
-    int64_t registers_each_, sides_each_, side_of_each_, places_each_, own_each_;
+    int64_t registers_each_, values_each_, sides_each_, side_of_each_, places_each_, own_each_;
 };
 
 // A run with its scratch memory, for all threads.
@@ -160,7 +164,8 @@ template <class E> struct Worker {
           steps(run, w.template at<typename Steps<T>::Place>(w.layout.places_of(thread))),
           interpreter{run, steps, w.template at<const E>(w.layout.packed), w.template at<const int64_t>(w.layout.groups),
                       w.template at<T>(w.layout.registers_of(thread)), w.template at<E>(w.layout.sides_of(thread)),
-                      w.template at<int64_t>(w.layout.side_of_of(thread)), thread} {
+                      w.template at<int64_t>(w.layout.side_of_of(thread)),
+                      w.template at<Values<T>>(w.layout.values_of(thread)), thread} {
         if (!run.weights) w.pack(thread, threads);
     }
 

@@ -51,6 +51,10 @@ template <class T> class Steps {
         return write(buffer, row);
     }
 
+    // Whether a buffer's rows follow one another at an even distance, which is `distance`.
+    bool even(int buffer) const { return !places_[buffer].mixed && !places_[buffer].skip; }
+    int64_t distance(int buffer) const { return places_[buffer].row; }
+
     // One row at one step, whatever the steps are aimed at.
     const T* read_at(int buffer, int64_t t, int64_t row) const {
         const Buffer& b = run_.buffers[buffer];
