@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elman.fused import abi
+from elman.fused import abi, memory
 from elman.fused.library import Library
 from elman.fused.plan import Plan
 
@@ -145,7 +145,7 @@ class Call:
 
     def run(self, tensors: Sequence[Tensor]) -> None:
         """Runs it all. Other Python threads go on meanwhile."""
-        scratch = empty(tensors[0], self._room.size)
+        scratch = lent(tensors[0], self._room.size)
         tables = self._free.pop() if self._free else _Tables(self)
         addresses = [tensor.data_ptr() for tensor in tensors]
         addresses.append(scratch.data_ptr())
@@ -235,6 +235,11 @@ class _Tables:
 def team(plan: Plan, batch: int) -> int:
     """How many threads one step is worth."""
     return max(1, min(torch.get_num_threads(), plan.work * batch // WORK_PER_THREAD))
+
+
+def lent(like: Tensor, elements: int) -> Tensor:
+    """Memory for what lives shortly, not filled: from :mod:`elman.fused.memory`."""
+    return memory.POOL.lend(like, elements)
 
 
 def empty(like: Tensor, *sizes: int) -> Tensor:

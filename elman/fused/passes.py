@@ -195,7 +195,7 @@ class Forward:
             else start.clone(memory_format=torch.contiguous_format)
             for start in tensors[1 : 1 + self.leaves]
         ]
-        kept = native.empty(like, self.kept.size)
+        kept = native.lent(like, self.kept.size)
         self.call.run((*tensors, y, *last, kept) if lengths is None else (*tensors, y, *last, kept, lengths))
         return y, tuple(last), kept
 

@@ -146,4 +146,5 @@ def agree(mine: Values, theirs: Values, within: float) -> None:
 @pytest.fixture
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
     """New memory is full of NaN: what is read before it is written shows."""
-    monkeypatch.setattr(native, "empty", lambda like, *sizes: like.new_full(sizes, float("nan")))
+    for name in ("empty", "lent"):
+        monkeypatch.setattr(native, name, lambda like, *sizes: like.new_full(sizes, float("nan")))
