@@ -1,9 +1,9 @@
 """Memory for large temporary values, used again instead of given back.
 
 What one scan writes and the next one writes again (packed weights, what the gradient reads) is megabytes
-that live for milliseconds. The C library gives such memory back to the system each time, and the system clears
-every page of it when it is touched next: of a small network's step that can be a third. So blocks are kept
-here while they are in use again and again.
+that live for milliseconds. The C library gives such memory back to the system each time, and the system
+clears every page of it when it is touched next: of a small network's step that can be a third. So blocks are
+kept here while they are in use again and again.
 """
 
 import mmap
