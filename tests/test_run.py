@@ -227,7 +227,8 @@ def test_importing_elman_imports_nothing_large() -> None:
     code = "import sys, elman; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     heavy = {"torch._dynamo", "torch._inductor", "sympy", "matplotlib", "scipy"}
-    code = "import sys, elman.study.execute, elman.study.demo_page; "
+    code = "import sys, torch, elman.study.execute, elman.study.demo_page; from elman.cells import LSTM; "
+    code += "LSTM(2, 3).scan(torch.ones(4, 1, 2))[0].sum().backward(); "
     code += f"sys.exit(sorted({heavy} & sys.modules.keys()) or 0)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="no attribute 'lode'"):

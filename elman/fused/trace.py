@@ -1,6 +1,6 @@
 """A cell's ``advance`` → :class:`Program`.
 
-``advance`` is run once on fake tensors, recording every ATen operation. What depends only on parameters
+``advance`` is run once on a few rows, recording every ATen operation. What depends only on parameters
 (a transpose, ``exp(-softplus(p))``, a dropped weight) is *invariant*: it is kept as a small graph that runs
 once per scan, under autograd, and its results are the Program's vectors and matrices. The rest becomes
 nodes. What cannot be expressed raises :class:`Objection`, with the reason that
@@ -24,6 +24,7 @@ from elman.fused import invariants
 from elman.fused.invariants import Invariants
 from elman.fused.operations import OPERATIONS, Objection
 from elman.fused.program import Builder, Program
+from elman.fused.record import record
 
 aten = torch.ops.aten
 
@@ -185,8 +186,6 @@ def trace_start(cell: nn.Module) -> Invariants:
     Raises:
         Objection: it could not be traced.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     tensors = {name: tensor.detach() for name, tensor in named_tensors(cell).items()}
 
     def run(parameters: dict[str, Tensor]) -> list[Tensor]:
@@ -194,10 +193,9 @@ def trace_start(cell: nn.Module) -> Invariants:
         return [leaf for _, leaf in states.leaves(functional_call(_Start(cell), owned, ()))]
 
     try:
-        recorded = make_fx(run, tracing_mode="fake")(tensors)
+        recorded = record(run, tensors)
     except Exception as error:
         raise Objection(f"its initial state could not be traced: {_reason(error)}") from error
-    recorded.graph.eliminate_dead_code()
     graph, copies, names = fx.Graph(), {}, iter(tensors)
     root = graph.placeholder("tensors")
     for node in recorded.graph.nodes:
@@ -249,8 +247,6 @@ def _record(
     width: int,
     batch: int,
 ) -> Traced:
-    from torch.fx.experimental.proxy_tensor import make_fx  # costs half a second: only when first traced
-
     tensors = {name: tensor.detach() for name, tensor in named_tensors(call.cell).items()}
     like = next(iter([*leaves.values(), *tensors.values()]), torch.zeros(()))
     x = like.new_zeros(batch, width)
@@ -265,18 +261,14 @@ def _record(
         return [returned[0], *(leaf for _, leaf in states.leaves(returned[1]))]
 
     try:
-        graph = make_fx(run, tracing_mode="fake")(tensors, x, leaves, masks)
+        graph = record(run, tensors, x, leaves, masks)
     except Exception as error:
         raise Objection(f"it could not be traced: {_reason(error)}") from error
-    graph.graph.eliminate_dead_code()
     return _Reader(graph, list(tensors), list(leaves), list(masks), batch).read()
 
 
 def _reason(error: Exception) -> str:
-    said = str(error).partition("\n")[0] or type(error).__name__
-    if "convert all Tensors to FakeTensors" in said:
-        return "it keeps a tensor that is neither a parameter nor a buffer; register_buffer makes it one"
-    return said
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 class _Reader:
