@@ -1,8 +1,9 @@
 """Where a training goes on: one file that holds everything, replaced in one move.
 
-Weights, optimizer, carried state, random numbers, and the place in the text and in the journal belong
-together: in one file they cannot be torn apart, whenever the process is killed. best.safetensors is written
-*before* a last.safetensors that knows of it; after a kill in between, the training reaches that best again.
+Weights, their average, optimizer, carried state, random numbers, and the place in the text and in the
+journal belong together: in one file they cannot be torn apart, whenever the process is killed.
+best.safetensors is written *before* a last.safetensors that knows of it; after a kill in between, the
+training reaches that best again.
 """
 
 import json
@@ -18,6 +19,7 @@ from elman import states
 from elman.errors import RunError
 from elman.text.files import write_atomically
 from elman.training import tensorfile
+from elman.training.average import Average
 from elman.training.folder import FORMAT, RunFolder, saving
 from elman.training.tensorfile import LOOP
 
@@ -40,16 +42,21 @@ class Place:
     evaluations_since_best: int = 0
     seconds: float = 0.0  # of training, all invocations together
     journal_bytes: int = 0
-    setting: str = ""  # what must not change between invocations: text, batch, steps, optimizer, precision
+    setting: str = (
+        ""  # what no later invocation may change: text, batch, steps, optimizer, average, precision
+    )
 
 
-def save(folder: RunFolder, model: nn.Module, optimizer: Optimizer, state: Any, place: Place) -> None:
+def save(
+    folder: RunFolder, model: nn.Module, optimizer: Optimizer, average: Average, state: Any, place: Place
+) -> None:
     """Writes last.safetensors. Raises :class:`RunError` on a full disk; the one before then stays."""
     tensors = tensorfile.weights(model)
     tensors.update((LOOP + name, leaf) for name, leaf in states.leaves(state))
     for index, memory in optimizer.state_dict()["state"].items():
         held = {key: value for key, value in memory.items() if isinstance(value, Tensor)}
         tensors.update((f"{LOOP}optimizer/{index}/{key}", value) for key, value in held.items())
+    tensors.update((f"{LOOP}average/{name}", tensor) for name, tensor in average.tensors.items())
     tensors[LOOP + "random/cpu"] = torch.get_rng_state()
     if _on_gpu(model):
         tensors[LOOP + "random/cuda"] = torch.cuda.get_rng_state()
@@ -59,16 +66,17 @@ def save(folder: RunFolder, model: nn.Module, optimizer: Optimizer, state: Any, 
 
 
 def restore(
-    folder: RunFolder, model: Any, optimizer: Optimizer, batch: int, setting: str
+    folder: RunFolder, model: Any, optimizer: Optimizer, average: Average, batch: int, setting: str
 ) -> tuple[Any, Place]:
-    """Takes up last.safetensors: fills model, optimizer and random numbers; returns carried state and place.
+    """Takes up last.safetensors: fills model, optimizer, average and random numbers.
 
-    Where there is no checkpoint yet: ``(None, Place())``, and the weights of initial.safetensors if the run
-    begins from others.
+    Returns the carried state and the place. Where there is no checkpoint yet: ``(None, Place())``, and the
+    weights of initial.safetensors if the run begins from others.
     """
     if not folder.last.exists():
         if folder.initial.exists():
             tensorfile.put_weights(model, tensorfile.read(folder.initial)[0], folder.initial)
+            average.restart()
         return None, Place(setting=setting)
     tensors, words = tensorfile.read(folder.last)
     try:
@@ -85,6 +93,8 @@ def restore(
     loop = {name.removeprefix(LOOP): tensor for name, tensor in tensors.items() if name.startswith(LOOP)}
     try:
         _put_optimizer(optimizer, loop)
+        averaged = {name: tensor for name, tensor in loop.items() if name.startswith("average/")}
+        average.restore({name.removeprefix("average/"): tensor for name, tensor in averaged.items()})
         torch.set_rng_state(loop["random/cpu"])
         if _on_gpu(model) and "random/cuda" in loop:
             torch.cuda.set_rng_state(loop["random/cuda"])

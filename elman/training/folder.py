@@ -6,8 +6,9 @@
     machine.toml       what it ran on, and the version of this format
     vocabulary.json    the tokens, in the order of their ids
     journal.jsonl      what happened, one JSON object per line
-    last.safetensors   weights, optimizer, carried state, random numbers and place: where training goes on
-    best.safetensors   the weights that did best on the validation text
+    last.safetensors   weights, their average, optimizer, carried state, random numbers and place: where
+                       training goes on
+    best.safetensors   the weights that did best on the validation text: averaged ones with train.average
     initial.safetensors  only with ``--from`` or a cell of a file: the weights that training began from
     cell.json          only with a cell of a file: its equations, so that the run needs that file no more
 

@@ -19,6 +19,7 @@ from elman.errors import DivergenceError, OptionError
 from elman.measures.perplexity import evaluate
 from elman.protocols import LanguageModel, State
 from elman.training import checkpoint, clipping, optimizers, schedules
+from elman.training.average import Average
 from elman.training.folder import RunFolder
 from elman.training.interrupts import Interrupts
 from elman.training.journal import Journal
@@ -82,6 +83,9 @@ def train(
     call; then the validation text is read once more, and training can be resumed. The validation text is
     read as one stream, or as one per 100,000 tokens: see :func:`elman.measures.perplexity.evaluate`.
 
+    With ``options.average`` the validation text is read by the average of the weights, and best.safetensors
+    holds it; last.safetensors, and ``model`` in the end, hold the weights themselves.
+
     Saves every ``checkpoint_seconds``, after each evaluation, and on SIGINT (then raises KeyboardInterrupt)
     or SIGTERM (SystemExit).
 
@@ -128,11 +132,15 @@ class _Loop:
         self.options, self.folder, self.numbers, self.progress = options, folder, numbers, progress
         self.total_steps = options.epochs * len(streams)
         self.optimizer = optimizers.build(options, self.parameters)
+        self.average = Average(model, options.average)
         setting = (
             f"{streams.tokens} tokens per epoch, batch {options.batch}, steps {options.steps}, "
             f"loss {options.loss}, optimizer {options.optimizer}, seed {options.seed}, {numbers.name}"
+            + (f", average {options.average!r}" if options.average else "")
         )
-        self.state, self.at = checkpoint.restore(folder, self.model, self.optimizer, options.batch, setting)
+        self.state, self.at = checkpoint.restore(
+            folder, self.model, self.optimizer, self.average, options.batch, setting
+        )
         self.journal = Journal(folder.journal, self.at.journal_bytes)
         folder.sweep()
         self.began = time.monotonic() - self.at.seconds
@@ -188,6 +196,7 @@ class _Loop:
             raise self._divergence(at.step + 1, what, value)
         clipping.clip(self.parameters, norm, options.clip_norm, options.clip_value)
         self.optimizer.step()
+        self.average.update(at.step + 1)
         self.gradient_norm = norm
         self._count(nats, targets.numel(), rate)
 
@@ -221,10 +230,11 @@ class _Loop:
         return over or (self.at.piece == 0 if every is None else self.at.step % every == 0)
 
     def _evaluate(self) -> None:
-        """Reads the validation text; keeps the weights if they are the best so far."""
+        """Reads the validation text by the average of the weights; keeps it if it is the best so far."""
         at, epoch = self.at, self.at.epoch - (self.at.piece == 0)
         streams = max(1, len(self.valid_ids) // TOKENS_PER_VALIDATION_STREAM)
-        valid = evaluate(self.model, self.valid_ids, self.start_id, streams=streams)
+        with self.average.in_use():
+            valid = evaluate(self.model, self.valid_ids, self.start_id, streams=streams)
         if not math.isfinite(valid.nats):
             raise self._divergence(at.step, "loss on the validation text", valid.nats)
         best = at.best_nats_per_token is None or valid.nats_per_token < at.best_nats_per_token
@@ -232,7 +242,8 @@ class _Loop:
         at.evaluations_since_best = 0 if best else at.evaluations_since_best + 1
         if best:
             at.best_nats_per_token, at.best_epoch, at.best_step = valid.nats_per_token, epoch, at.step
-            checkpoint.save_best(self.folder, self.model, at)
+            with self.average.in_use():
+                checkpoint.save_best(self.folder, self.model, at)
         elif (
             self.options.schedule == "divide-on-plateau"
             and at.evaluations_since_best % self.options.patience == 0
@@ -260,7 +271,7 @@ class _Loop:
             raise self._divergence(self.at.step, "largest weight", math.inf)
         self.at.seconds = time.monotonic() - self.began
         self.at.journal_bytes = self.journal.sync()
-        checkpoint.save(self.folder, self.model, self.optimizer, self.state, self.at)
+        checkpoint.save(self.folder, self.model, self.optimizer, self.average, self.state, self.at)
 
     def _end(self, reason: str) -> Outcome:
         at = self.at

@@ -22,8 +22,10 @@ class TrainingOptions:
 
     ``momentum`` is for sgd and rmsprop, ``beta1`` and ``beta2`` for adam, ``alpha`` (the weight of the past
     in the mean square) for rmsprop. ``weight_decay`` w adds w·p to the gradient of each parameter p, after
-    clipping. ``stop_after`` stops after so many evaluations without a new best. ``evaluate_every`` counts
-    steps; left out, the validation text is read after each epoch.
+    clipping. ``average`` is the decay per step of a moving average of the weights
+    (:class:`~elman.training.average.Average`), which is evaluated and kept as the best in place of the
+    weights themselves; 0 is none. ``stop_after`` stops after so many evaluations without a new best.
+    ``evaluate_every`` counts steps; left out, the validation text is read after each epoch.
 
     >>> for said in TrainingOptions(epochs=0, schedule="hold-then-divide", hold_epochs=4).problems():
     ...     print(said)
@@ -48,6 +50,7 @@ class TrainingOptions:
     patience: int = 1
     clip_norm: float | None = None
     clip_value: float | None = None
+    average: float = 0.0
     stop_after: int | None = None
     evaluate_every: int | None = None
     seed: int = 1
@@ -77,7 +80,7 @@ class TrainingOptions:
         ]
         said += [
             f"{key} is {value}; it must be at least 0 and under 1."
-            for key in ("momentum", "alpha", "beta1", "beta2")
+            for key in ("momentum", "alpha", "beta1", "beta2", "average")
             if not 0 <= (value := getattr(self, key)) < 1
         ]
         if not self.weight_decay >= 0:

@@ -15,6 +15,7 @@ import elman as package
 from elman.models.language_model import RecurrentOptions
 from elman.ngrams import CountedOptions
 from elman.recipe import read
+from elman.training import journal
 from tests.cli.conftest import Said, refused, write_text
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,24 @@ def test_a_recipe_file_is_trained_and_summed_up(
         in again.out
     )
     assert f"Next: elman generate {out}" in again.out
+
+
+def test_what_an_averaged_training_reports_is_what_its_run_reaches(
+    elman: Callable[..., Said], tmp_path: Path, folder: Path
+) -> None:
+    small = ("--layers", 1, "--hidden-size", 4, "--set", "train.epochs=2", "--set", "train.average=0.95")
+    text, out, cut = ("train", "--data", folder / "text.txt"), tmp_path / "run", tmp_path / "cut"
+    summary = json.loads(elman(*text, *small, "--out", out, "--json").out)
+    told = [line for line in journal.read(out / "journal.jsonl") if line["event"] == "evaluation"]
+    run = package.load(out)
+    assert run.recipe.train is not None
+    assert run.recipe.train.average == 0.95
+    reached = run.evaluate("valid")
+    assert reached.nats_per_token == pytest.approx(min(line["nats_per_token"] for line in told), rel=1e-6)
+    assert summary["valid"] == pytest.approx(reached.perplexity)
+    assert summary["test"] == pytest.approx(run.evaluate("test").perplexity)
+    assert elman(*text, *small, "--out", cut, "--max-minutes", 1e-9).status == 0
+    assert json.loads(elman("train", "--resume", "--out", cut, "--json").out)["test"] == summary["test"]
 
 
 def test_a_published_corpus_is_read_as_it_usually_is(

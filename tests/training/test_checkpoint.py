@@ -113,7 +113,7 @@ def operations(monkeypatch: pytest.MonkeyPatch, end_at: int | None) -> list[str]
 
 
 def test_killed_before_any_single_write(tmp_path: Path) -> None:
-    options = replace(trainee.OPTIONS, steps=24, evaluate_every=2, epochs=1)
+    options = replace(trainee.OPTIONS, steps=24, evaluate_every=2, epochs=1, average=0.9)
     whole, path = trainee.new_folder(tmp_path / "whole"), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         done = operations(patch, end_at=None)
@@ -194,6 +194,30 @@ def test_the_memory_of_every_optimizer_is_restored(tmp_path: Path, optimizer: st
         trainee.run(halved, options, progress=Signalling(5, signal.SIGINT))
     trainee.run(halved, options)
     assert_same(halved, whole)
+
+
+def test_the_average_of_the_weights_is_restored(tmp_path: Path, uninterrupted: RunFolder) -> None:
+    options = replace(trainee.OPTIONS, average=0.8, epochs=1)
+    whole, parts = trainee.new_folder(tmp_path / "whole"), trainee.new_folder(tmp_path / "parts")
+    trainee.run(whole, options)
+    with pytest.raises(KeyboardInterrupt):
+        trainee.run(parts, options, progress=Signalling(5, signal.SIGINT))
+    trainee.run(parts, options, max_minutes=0)
+    trainee.run(parts, options)
+    assert_same(parts, whole)
+    last, best, _ = ends(whole)
+    averaged = {name for name in last if name.startswith("loop/average/")}
+    assert averaged == {f"loop/average/{name}" for name in best}
+    assert last.keys() - averaged == ends(uninterrupted)[0].keys()  # and without the option nothing more
+
+
+def test_a_checkpoint_without_its_average_is_refused(tmp_path: Path) -> None:
+    folder, options = trainee.new_folder(tmp_path / "run"), replace(trainee.OPTIONS, average=0.8)
+    trainee.run(folder, options, max_minutes=0)
+    data = folder.last.read_bytes()
+    folder.last.write_bytes(data.replace(b"loop/average/softmax.bias", b"loop/average/softmax.bios"))
+    with pytest.raises(RunError, match=r"last\.safetensors is damaged.*KeyError\('softmax.bias'\)"):
+        trainee.run(folder, options)
 
 
 def test_a_run_begins_from_given_weights_also_when_killed_at_once(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from elman.errors import DivergenceError, OptionError, RunError
 from elman.measures.perplexity import Perplexity, evaluate
 from elman.training import journal, loop, tensorfile
+from elman.training.folder import RunFolder
 from elman.training.options import TrainingOptions
+from elman.training.progress import Silent
 
 PLAIN = TrainingOptions(epochs=1, batch=4, steps=6, learning_rate=0.7)
 
@@ -260,3 +262,82 @@ def test_another_training_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="batch 5, steps 6") as caught:
         trainee.run(folder, replace(trainee.OPTIONS, batch=5))
     assert "It was begun with 288 tokens per epoch, batch 4, steps 6" in str(caught.value)
+
+
+@pytest.mark.parametrize(("was", "becomes"), [(0.0, 0.998), (0.998, 0.0), (0.998, 0.99)])
+def test_an_average_cannot_begin_end_or_change_in_a_training(
+    tmp_path: Path, was: float, becomes: float
+) -> None:
+    folder = trainee.new_folder(tmp_path / "run")
+    trainee.run(folder, replace(PLAIN, average=was), max_minutes=0)
+    with pytest.raises(RunError) as caught:
+        trainee.run(folder, replace(PLAIN, average=becomes))
+    same = "288 tokens per epoch, batch 4, steps 6, loss sum-over-time, optimizer sgd, seed 1, float32"
+    asked, begun = (same + (f", average {average}" if average else "") for average in (becomes, was))
+    assert str(caught.value).splitlines() == [
+        f"The training of {folder.path} was to be resumed with {asked}.",
+        f"  It was begun with {begun}.",
+        "  Resume with the same text, options and precision, or begin anew with another --out.",
+    ]
+
+
+class Recorder(Silent):
+    """Keeps the weights that each step leaves."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.weights = [self.now()]
+
+    def now(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in tensorfile.weights(self.model).items()}
+
+    def advance(self, *_: object) -> None:
+        self.weights.append(self.now())
+
+
+@pytest.mark.parametrize("precision", ["float64", "bfloat16"])
+def test_the_average_is_evaluated_and_kept_while_training_goes_on_from_the_weights(
+    tmp_path: Path, precision: str
+) -> None:
+    """Beside the sum of the weights after every step, each times its share; training itself is as without."""
+    options = replace(PLAIN, epochs=2, evaluate_every=5, clip_norm=1, average=0.7)
+    recorded: list[Recorder] = []
+    for average in (0.0, 0.7):
+        model = trainee.new_model(replace(trainee.MODEL, tied=True))
+        model.to(torch.float64 if precision == "float64" else torch.float32)
+        recorded.append(Recorder(model))
+        folder = trainee.new_folder(tmp_path / f"{average}")
+        outcome = loop.train(
+            model, trainee.TRAIN, trainee.VALID, trainee.START, replace(options, average=average), folder,
+            precision=precision, progress=recorded[-1], device="cpu",
+        )  # fmt: skip
+    without, steps = (each.weights for each in recorded)
+    assert len(without) == len(steps) == 25
+    assert max(differs(one, other) for one, other in zip(without, steps, strict=True)) == 0
+    assert differs(tensorfile.read_weights(folder.last), steps[-1]) == 0
+
+    best, words = tensorfile.read(folder.best)
+    n, left, shares = int(words["step"]), 1.0, {}
+    for step in range(n, 0, -1):
+        decay = min(0.7, (1 + step) / (10 + step))
+        shares[step], left = left * (1 - decay), left * decay
+    shares[0] = left
+    assert sum(shares.values()) == pytest.approx(1)
+    expected = {name: sum(shares[m] * steps[m][name].double() for m in shares) for name in steps[0]}
+    assert differs(best, expected) < (1e-13 if precision == "float64" else 1e-6)
+    assert differs(best, steps[n]) > 0.01
+
+    tensorfile.put_weights(model, best, folder.best)
+    reached = evaluate(model, trainee.VALID, trainee.START, chunk=7).nats_per_token
+    told = [event for event in events(folder.path, "evaluation") if event["best"]][-1]
+    assert (told["step"], told["nats_per_token"]) == (n, outcome.best_nats_per_token)
+    assert reached == pytest.approx(outcome.best_nats_per_token, rel=1e-6)
+
+
+def test_an_average_begins_at_the_weights_that_the_run_begins_from(tmp_path: Path) -> None:
+    given = {name: 2 * tensor for name, tensor in tensorfile.weights(trainee.new_model()).items()}
+    folder = RunFolder.create(tmp_path / "run", "", trainee.VOCABULARY, initial=given)
+    trainee.run(folder, replace(PLAIN, average=0.9), max_minutes=0)
+    after, best = tensorfile.read_weights(folder.last), tensorfile.read_weights(folder.best)
+    assert differs(best, {name: (2 * given[name] + 9 * after[name]) / 11 for name in given}) < 1e-6
+    assert differs(after, given) > 0.01

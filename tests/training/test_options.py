@@ -32,6 +32,8 @@ def test_published_settings_have_no_problems() -> None:
         ({"clip_norm": -5.0}, "train.clip_norm is -5.0; it must be over 0."),
         ({"momentum": 1.0}, "train.momentum is 1.0; it must be at least 0 and under 1."),
         ({"divide_by": 1.0}, "train.divide_by is 1.0; it must be over 1."),
+        ({"average": 1.0}, "train.average is 1.0; it must be at least 0 and under 1."),
+        ({"average": float("nan")}, "train.average is nan; it must be at least 0 and under 1."),
         ({"weight_decay": -1e-7}, "train.weight_decay is -1e-07; it must be 0 or more."),
         ({"seed": -1}, "train.seed is -1; it must be from 0 to 2^63 − 1."),
         (
