@@ -68,7 +68,7 @@ class Average:
                 parameter.data = own[name]
 
     def restore(self, kept: Mapping[str, Tensor]) -> None:
-        """Takes up the ``tensors`` of before. Raises KeyError or ValueError where one is missing or unlike."""
+        """Takes up the ``tensors`` of before. Raises KeyError where one is missing, ValueError if unlike."""
         for name, tensor in self.tensors.items():
             if kept[name].shape != tensor.shape:
                 raise ValueError(f"the average of {name} has another shape")

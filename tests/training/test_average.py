@@ -72,15 +72,14 @@ def test_it_is_in_use_inside_and_gone_after_whatever_happens(error: type[BaseExc
     own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     kept = {name: tensor.clone() for name, tensor in average.tensors.items()}
     places = [parameter.data_ptr() for parameter in model.parameters()]
-    with nullcontext() if error is None else pytest.raises(error):
-        with average.in_use():
-            assert torch.equal(model.w, kept["w"])
-            assert torch.equal(model.b, kept["b"])
-            assert model.tied is model.w
-            assert torch.equal(model.fixed, own["fixed"])
-            assert torch.equal(model.buffer, own["buffer"])
-            if error is not None:
-                raise error
+    with nullcontext() if error is None else pytest.raises(error), average.in_use():
+        assert torch.equal(model.w, kept["w"])
+        assert torch.equal(model.b, kept["b"])
+        assert model.tied is model.w
+        assert torch.equal(model.fixed, own["fixed"])
+        assert torch.equal(model.buffer, own["buffer"])
+        if error is not None:
+            raise error
     assert all(torch.equal(tensor, own[name]) for name, tensor in model.state_dict().items())
     assert [parameter.data_ptr() for parameter in model.parameters()] == places
     assert all(torch.equal(tensor, kept[name]) for name, tensor in average.tensors.items())
