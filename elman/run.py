@@ -10,9 +10,9 @@ What a run folder holds: :mod:`elman.training.folder`. How one is made: ``elman 
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from elman.cells.own import is_own
 from elman.corpora import open_corpus
 from elman.decoding import generate
 from elman.errors import ModelError, OptionError, RunError, TokenError
+from elman.fused import library
 from elman.measures import perplexity
 from elman.measures.perplexity import CHUNK, Perplexity
 from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
@@ -55,6 +56,7 @@ class Run:
     recipe: Recipe
     vocabulary: Vocabulary
     model: LanguageModel
+    _packed: dict[Any, LanguageModel] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder.path)!r}: {self.recipe.name}, {len(self.vocabulary):,} tokens)"
@@ -139,6 +141,7 @@ class Run:
         """Text that goes on from ``prompt``: up to ``tokens`` pieces, each as soon as it is drawn.
 
         How a token is drawn: :func:`elman.decoding.choose_token`. The text ends before the first ``stop``.
+        Where the compiled executor can, it draws as :meth:`streamed` does, packed at the first text.
         For many texts, give each another ``seed``. Raises :class:`~elman.errors.TokenError` for a prompt with
         a token that is not in the vocabulary, :class:`~elman.errors.OptionError` for a value out of range.
         """
@@ -148,7 +151,7 @@ class Run:
             )
         heard = self._prompt(prompt)
         ids = generate(
-            self.model,
+            self._by_steps(),
             heard,
             tokens,
             start_id=self.vocabulary.start_id,
@@ -180,6 +183,25 @@ class Run:
                 "Use the run as it is.",
             )
         return replace(self, model=StreamedLanguageModel(self.model, weights))
+
+    def _by_steps(self) -> LanguageModel:
+        """The model on packed weights where the executor takes them, else as it is. Packed anew when its
+        weights were changed."""
+        model = self.model
+        if not isinstance(model, RecurrentLanguageModel) or model.training:
+            return model
+        weights = [*model.parameters(), *model.buffers()]
+        native = all(w.device.type == "cpu" and w.dtype == torch.float32 for w in model.parameters())
+        if library.objection() is not None or not native:
+            return model
+        known = tuple((id(tensor), tensor._version) for tensor in weights)
+        if known not in self._packed:
+            self._packed.clear()
+            try:
+                self._packed[known] = StreamedLanguageModel(model)
+            except OptionError:  # a cell that cannot be traced: it reads by its definition, as everywhere
+                self._packed[known] = model
+        return self._packed[known]
 
     def start(self) -> Prediction:
         """What a text begins with: the state of a stream that has read the start token only."""

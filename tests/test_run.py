@@ -12,7 +12,10 @@ import torch
 import elman
 from elman import recipe as recipes
 from elman.corpora import open_corpus
+from elman.decoding import generate
 from elman.errors import OptionError, RecipeError, RunError, TextError, TokenError
+from elman.fused import library
+from elman.models import RecurrentLanguageModel, StreamedLanguageModel
 from elman.run import Run, before, build_model
 from elman.training import journal, tensorfile
 from elman.training.counted import count
@@ -299,11 +302,49 @@ def test_a_streamed_run_does_the_same(trained: dict[tuple[str, str], Path], unit
     lines = ["the cat\n", "a dog sees home .\n"]
     assert list(streamed.score(lines)) == pytest.approx(list(run.score(lines)), rel=1e-5)
     for seed in (1, 2):
-        assert list(streamed.generate("the", 40, seed=seed)) == list(run.generate("the", 40, seed=seed))
+        assert list(streamed.generate("the", 40, seed=seed)) == drawn(run, "the", 40, seed)
     mine, theirs = streamed.start(), run.start()
     for token in run.tokeniser.tokens("the dog runs"):
         mine, theirs = streamed.step(token, mine.state), run.step(token, theirs.state)
         torch.testing.assert_close(mine.log_probabilities, theirs.log_probabilities, rtol=1e-5, atol=1e-5)
+
+
+def drawn(run: Run, prompt: str, tokens: int, seed: int) -> list[str]:
+    """What the model itself draws, not streamed."""
+    heard = run.tokeniser.encode(prompt, run.vocabulary).tolist()
+    ids = generate(run.model, heard, tokens, start_id=run.vocabulary.start_id, seed=seed)
+    return list(run._pieces(ids, run.vocabulary.tokens[heard[-1]]))
+
+
+@pytest.mark.skipif(library.objection() is not None, reason="no compiled executor")
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_texts_are_drawn_on_packed_weights(
+    trained: dict[tuple[str, str], Path], unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = elman.load(trained[unit, "recurrent"])
+    before = drawn(run, "the", 40, 1)
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.mul_(2.0)
+    after = drawn(run, "the", 40, 1)
+    assert after != before
+    made: list[RecurrentLanguageModel] = []
+
+    def packing(model: RecurrentLanguageModel) -> StreamedLanguageModel:
+        made.append(model)
+        return StreamedLanguageModel(model)
+
+    monkeypatch.setattr("elman.run.StreamedLanguageModel", packing)
+    assert [list(run.generate("the", 40, seed=1)) for _ in range(2)] == [after, after]
+    assert made == [run.model]  # once for two texts
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.mul_(0.5)
+    assert list(run.generate("the", 40, seed=1)) == before
+    assert made == [run.model] * 2
+    monkeypatch.setattr(library, "objection", lambda: "no compiler was there")
+    assert list(run.generate("the", 40, seed=1)) == before
+    assert len(made) == 2
 
 
 def test_fewer_bits_cost_little_and_not_nothing(trained: dict[tuple[str, str], Path], text: Path) -> None:
