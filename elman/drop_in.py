@@ -34,7 +34,7 @@ from elman import cells
 from elman.axes import BH, TBH, TBX, B
 from elman.fused import bfloat16, choose
 from elman.fused.compiled import Compiled
-from elman.fused.scan import scan
+from elman.fused.scan import Task, beside, run, scan_beside, shaped
 
 PRECISIONS = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -119,14 +119,15 @@ class _Scanning(nn.RNNBase):
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
                 given = given.drop(self.dropout)
-            outputs = []
+            this, tasks = compiled[min(layer, 1)], []
             for reverse in range(directions):
                 k = layer * directions + reverse
-                this = compiled[min(layer, 1)]
                 fixed = self._fixed(k, this, given.x.dtype)
-                y, last = scan(this, given.x, start[k], fixed, given.lengths, bool(reverse))
-                outputs.append(y)
-                ends.append(last)
+                shape = shaped(given.x, given.lengths, bool(reverse))
+                tasks.append(Task(this, shape, (given.x, *start[k], *fixed)))
+            at_once = directions == 2 and beside(*tasks)
+            outputs, last = zip(*(scan_beside(*tasks) if at_once else map(run, tasks)), strict=True)
+            ends += last
             given = given._replace(x=outputs[0] if directions == 1 else torch.cat(outputs, dim=-1))
         if len(ends) == 1:
             return given.x, [leaf.unsqueeze(0) for leaf in ends[0]]

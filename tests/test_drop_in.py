@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 from elman import drop_in
-from elman.fused import library
+from elman.fused import library, native
 
 compiled_here = pytest.mark.skipif(
     library.objection() is not None, reason="no compiled executor on this machine"
@@ -44,8 +44,9 @@ everyone = pytest.mark.parametrize("kind", KINDS)
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows by one with every scan of our own."""
     seen: list[None] = []
-    scan = drop_in.scan
-    monkeypatch.setattr(drop_in, "scan", lambda *given: seen.append(None) or scan(*given))
+    run, both = drop_in.run, drop_in.scan_beside
+    monkeypatch.setattr(drop_in, "run", lambda *given: seen.append(None) or run(*given))
+    monkeypatch.setattr(drop_in, "scan_beside", lambda *given: seen.extend([None] * 2) or both(*given))
     return seen
 
 
@@ -121,6 +122,20 @@ def test_values_and_gradients_are_torchs(
     assert ran == (8 if batch_first else 20)
     if library.objection() is None:
         assert len(scans) == ran * layers * (2 if bidirectional else 1)
+
+
+@compiled_here
+@everyone
+def test_two_threads_take_a_direction_each(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = pair(kind, num_layers=2, bidirectional=True)
+    monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
+    torch.set_num_threads(2)
+    both, calls = drop_in.scan_beside, list[None]()
+    monkeypatch.setattr(drop_in, "scan_beside", lambda *given: calls.append(None) or both(*given))
+    for shape in FORMS.values():
+        x = torch.randn(T, B, X, requires_grad=True)
+        close(derived(mine, x, shape, None), derived(theirs, x, shape, None), 1e-5)
+    assert len(calls) == 2 * len(FORMS)
 
 
 @everyone

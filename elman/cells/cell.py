@@ -232,6 +232,27 @@ class Cell(Recurrence):
         )
 
 
+def scan_both(
+    cells: tuple[Cell, Cell], x: TBX, before: tuple[Any, Any], lengths: B | None
+) -> tuple[tuple[TBH, Any], tuple[TBH, Any]] | None:
+    """``scan`` by the first cell and ``scan_reversed`` by the second in one native call, each on one thread.
+
+    None where each is to be done by itself: on other than two threads, and for what the executor does not
+    run or a wrapper does around it (:func:`elman.fused.choose.scan_both`).
+    """
+    if any(type(cell)._scan is not Cell._scan for cell in cells):
+        return None
+    for cell in cells:
+        cell._require(x, "T B X")
+    if lengths is not None:
+        require_lengths(lengths, x)
+    first, second = (
+        cell.initial_state(x.shape[1]) if state is None else state
+        for cell, state in zip(cells, before, strict=True)
+    )
+    return choose.scan_both(cells, x, (first, second), lengths)
+
+
 def _turned(noise: Any, lengths: B | None) -> Any:
     """Masks for sequences turned around: those of every step are turned too."""
     if isinstance(noise, Mapping):

@@ -64,10 +64,30 @@ def _by_executor(
     half: bool = False,
 ) -> tuple[TBH, tuple[Tensor, ...]] | None:
     """Outputs and last state, leaf by leaf; None where the executor cannot run it."""
+    if torch.compiler.is_compiling():
+        return (
+            _by_operator(cell, x, leaves, lengths, noise, reverse, half)
+            if _plain(x, leaves.values())
+            else None
+        )
+    task = _task(cell, x, leaves, lengths, noise, reverse, half)
+    return (
+        None if task is None else fused.run(task, recompute.Recomputed if cell.store == "recompute" else None)
+    )
+
+
+def _task(
+    cell: Any,
+    x: TBX,
+    leaves: dict[str, Tensor],
+    lengths: B | None,
+    noise: Mapping[str, Tensor],
+    reverse: bool,
+    half: bool = False,
+) -> fused.Task | None:
+    """The scan for the executor; None where it cannot run it."""
     if not _plain(x, leaves.values()):
         return None
-    if torch.compiler.is_compiling():
-        return _by_operator(cell, x, leaves, lengths, noise, reverse, half)
     compiled = compile_cell(cell, inside(noise))
     if not isinstance(compiled, Compiled):
         return None
@@ -75,8 +95,34 @@ def _by_executor(
     if not _fits(compiled.state, x, leaves, fixed):
         return None
     compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
-    run = recompute.scan if cell.store == "recompute" else fused.scan
-    return run(compiled, x, tuple(leaves.values()), fixed, lengths, reverse, masks)
+    tensors = (x, *leaves.values(), *fixed, *masks)
+    return fused.Task(compiled, fused.shaped(x, lengths, reverse), tensors)
+
+
+def scan_both(
+    cells: tuple[Any, Any], x: TBX, states_before: tuple[Any, Any], lengths: B | None
+) -> tuple[tuple[TBH, Any], tuple[TBH, Any]] | None:
+    """Scans by the first cell forwards and by the second in reverse, at once.
+
+    None where that is not the faster way (:func:`elman.fused.scan.beside`), or not one of the executor's in
+    float32 or float64 with everything kept: then each scan is to be done by itself.
+    """
+    if torch.compiler.is_compiling() or torch.get_num_threads() != 2:
+        return None
+    if any(cell.store == "recompute" for cell in cells) or bfloat16.result(x, ()) is not None:
+        return None
+    before = [dict(states.leaves(state)) for state in states_before]
+    first, second = (
+        _task(cell, x, leaves, lengths, {}, reverse)
+        for cell, leaves, reverse in zip(cells, before, (False, True), strict=True)
+    )
+    if first is None or second is None or not fused.beside(first, second):
+        return None
+    (y, last), (its_y, its_last) = fused.scan_beside(first, second)
+    return (
+        (y, states.replace(states_before[0], dict(zip(before[0], last, strict=True)))),
+        (its_y, states.replace(states_before[1], dict(zip(before[1], its_last, strict=True)))),
+    )
 
 
 def _by_operator(

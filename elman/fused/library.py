@@ -38,6 +38,7 @@ class Library:
         self.machine_level = int(self._library.elman_machine_level())
         self._scratch = {d: getattr(self._library, f"elman_scratch_{n}") for d, n in PRODUCTS.items()}
         self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRODUCTS.items()}
+        self._scan_both = {d: getattr(self._library, f"elman_scan_both_{n}") for d, n in PRODUCTS.items()}
         for k, structure in enumerate(abi.STRUCTURES):
             if self._library.elman_size(ctypes.c_int64(k)) != ctypes.sizeof(structure):
                 raise OSError(
@@ -63,6 +64,10 @@ class Library:
     def scan(self, run: abi.Run, products: torch.dtype) -> None:
         """Runs it all; ``products`` of ``PRODUCTS``. Other Python threads go on meanwhile."""
         self._scan[products](ctypes.byref(run))
+
+    def scan_both(self, first: abi.Run, second: abi.Run, products: torch.dtype) -> None:
+        """Runs two at once, each on one thread, where there are two."""
+        self._scan_both[products](ctypes.byref(first), ctypes.byref(second))
 
 
 @cache

@@ -40,9 +40,10 @@ class Linear:
         x, bias, plan = _rows(x), bias.contiguous(), self._part.forward(False)
         y = Place(3, row=out.stride(0))
         places = {"x": Place(0, row=x.stride(1)), "bias": Place(2), plan.home["y"]: y}
+        threads = team(plan, len(out), torch.get_num_threads())
         call = Call(
             self._part.library, Work(plan, places, {"weight": Matrix(1, *weight.stride())}), steps=1,
-            batch=len(out), dtype=x.dtype, room=Room(), threads=team(plan, len(out)), half=self._part.half,
+            batch=len(out), dtype=x.dtype, room=Room(), threads=threads, half=self._part.half,
         )  # fmt: skip
         call.run((x, weight, bias, out))
 
@@ -52,8 +53,9 @@ class Linear:
         asked = wanted(pair, (for_x, for_weight, False))
         tensors = (_rows(x), weight, weight.new_empty(weight.shape[0]))  # the bias: no gradient reads it
         d = (_rows(d_y),)
-        made = BackwardPass(pair, asked, Extent(1, len(x), descending=False, ragged=False), tensors, d)
-        d_x, d_weight, _ = made.run(tensors, None, d_y, weight.new_empty(0), d)
+        extent = Extent(1, len(x), descending=False, ragged=False, threads=torch.get_num_threads())
+        made = BackwardPass(pair, asked, extent, tensors, d)
+        d_x, d_weight, _ = made.started(tensors, None, d_y, weight.new_empty(0), d).run()
         return Gradients(None if d_x is None else d_x[0], d_weight)
 
 

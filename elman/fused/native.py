@@ -146,13 +146,28 @@ class Call:
     def run(self, tensors: Sequence[Tensor]) -> None:
         """Runs it all. Other Python threads go on meanwhile."""
         scratch = lent(tensors[0], self._room.size)
-        tables = self._free.pop() if self._free else _Tables(self)
-        addresses = [tensor.data_ptr() for tensor in tensors]
-        addresses.append(scratch.data_ptr())
-        for words, position, number, offset in tables.slots:
-            words[position] = addresses[number] + offset
+        tables = self._filled((*tensors, scratch))
         self._library.scan(tables.run, self._products)
         self._free.append(tables)
+
+    def run_beside(self, tensors: Sequence[Tensor], other: "Call", its: Sequence[Tensor]) -> None:
+        """Runs this call and another, on tensors of ``its`` own, at once: each on a thread of its own.
+
+        Both are laid out for one thread, and for values and products of one type.
+        """
+        scratch, its_scratch = lent(tensors[0], self._room.size), lent(its[0], other._room.size)
+        mine, theirs = self._filled((*tensors, scratch)), other._filled((*its, its_scratch))
+        self._library.scan_both(mine.run, theirs.run, self._products)
+        self._free.append(mine)
+        other._free.append(theirs)
+
+    def _filled(self, tensors: Sequence[Tensor]) -> "_Tables":
+        """Tables that no one else uses, of these tensors' addresses; the last is the scratch memory."""
+        tables = self._free.pop() if self._free else _Tables(self)
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        for words, position, number, offset in tables.slots:
+            words[position] = addresses[number] + offset
+        return tables
 
 
 class _Tables:
@@ -232,9 +247,9 @@ class _Tables:
         return task
 
 
-def team(plan: Plan, batch: int) -> int:
-    """How many threads one step is worth."""
-    return max(1, min(torch.get_num_threads(), plan.work * batch // WORK_PER_THREAD))
+def team(plan: Plan, batch: int, threads: int) -> int:
+    """How many of so many threads one step is worth."""
+    return max(1, min(threads, plan.work * batch // WORK_PER_THREAD))
 
 
 def lent(like: Tensor, elements: int) -> Tensor:

@@ -3,7 +3,7 @@
 Each is laid out once for scans of one size and kind; running it then is a few allocations and one call.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from typing import Generic, NamedTuple, TypeVar
@@ -28,12 +28,13 @@ T = TypeVar("T")
 
 class Extent(NamedTuple):
     """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows, all
-    of one length unless ``ragged``."""
+    of one length unless ``ragged``; on at most so many ``threads``."""
 
     steps: int
     batch: int
     descending: bool
     ragged: bool
+    threads: int
 
     def before(self, values: Place, first: int, first_row: int) -> Place:
         """The state that a step starts from: of the step before, or a row of the tensor ``first``."""
@@ -76,6 +77,23 @@ class Pair(NamedTuple):
             ends.append(ends[-1] + size)
         _, *rest = (tuple(of_tensors[a:b]) for a, b in pairwise([*ends, len(of_tensors)]))
         return Given(of_tensors[0], *rest)
+
+
+class Started(NamedTuple, Generic[T]):
+    """A pass on tensors of its own, not yet run; ``finish`` gives what came of it."""
+
+    call: Call
+    tensors: Sequence[Tensor]
+    finish: Callable[[], T]
+
+    def run(self) -> T:
+        self.call.run(self.tensors)
+        return self.finish()
+
+    def run_beside(self, other: "Started[T]") -> tuple[T, T]:
+        """Runs both at once, each on one thread: they were laid out for one."""
+        self.call.run_beside(self.tensors, other.call, other.tensors)
+        return self.finish(), other.finish()
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,15 +195,18 @@ class Forward:
         for leaf, start, end in zip(part.leaves, given.state, last, strict=True):
             places[leaf] = extent.before(places[plan.home[f"{leaf}'"]], start, tensors[start].stride(0))
             places[f"last.{leaf}'"] = Place(end, row=tensors[start].shape[1])
+        work = Work(plan, places, _matrices(part, given.advance, tensors))
+        threads = native.team(plan, extent.batch, extent.threads)
         self.call = Call(
-            part.library, Work(plan, places, _matrices(part, given.advance, tensors)), steps=extent.steps,
-            batch=extent.batch, dtype=tensors[0].dtype, room=room, threads=native.team(plan, extent.batch),
-            descending=extent.descending, lengths=next(numbers) if extent.ragged else None, before=before,
-            chunk=chunk, half=part.half,
+            part.library, work, steps=extent.steps, batch=extent.batch, dtype=tensors[0].dtype, room=room,
+            threads=threads, descending=extent.descending, lengths=next(numbers) if extent.ragged else None,
+            before=before, chunk=chunk, half=part.half,
         )  # fmt: skip
 
-    def run(self, tensors: Sequence[Tensor], lengths: B | None) -> tuple[TBH, tuple[BH, ...], Tensor]:
-        """Outputs, last state, and what is kept."""
+    def started(
+        self, tensors: Sequence[Tensor], lengths: B | None
+    ) -> "Started[tuple[TBH, tuple[BH, ...], Tensor]]":
+        """For outputs, last state, and what is kept."""
         like = tensors[0]
         y = native.empty(like, self.extent.steps, self.extent.batch, self.width)
         # An empty sequence never gets to its last state, which is the first one then.
@@ -196,8 +217,8 @@ class Forward:
             for start in tensors[1 : 1 + self.leaves]
         ]
         kept = native.lent(like, self.kept.size)
-        self.call.run((*tensors, y, *last, kept) if lengths is None else (*tensors, y, *last, kept, lengths))
-        return y, tuple(last), kept
+        given = (*tensors, y, *last, kept) if lengths is None else (*tensors, y, *last, kept, lengths)
+        return Started(self.call, given, lambda: (y, tuple(last), kept))
 
 
 class BackwardPass:
@@ -217,7 +238,7 @@ class BackwardPass:
         self._found: dict[int, int] = {}  # a tensor's number → that of its gradient among the new ones
         self._totals: list[int] = []  # the numbers of the tensors whose gradients threads add up
         part, plan, home = pair.advance, asked.advance.plan, pair.advance.forward(True).home
-        self.threads = native.team(plan, extent.batch)
+        self.threads = native.team(plan, extent.batch, extent.threads)
         self.chunk = extent.chunk(BACKWARD_ROWS)
         given = pair.sort(range(len(tensors)))
         y, kept = next(self._numbers), next(self._numbers)
@@ -307,7 +328,7 @@ class BackwardPass:
 
     def _place(self, found: int | None, ring: int, width: int) -> Place:
         """Where a value goes: the gradient that was ``found`` of a tensor, or scratch memory."""
-        steps, batch, _, _ = self.extent
+        steps, batch = self.extent.steps, self.extent.batch
         if found is None:
             return self._room.ring(ring, batch, width)
         return Place(self._new(found, (steps, batch, width)), batch * width, width)
@@ -318,13 +339,10 @@ class BackwardPass:
         self._found[of] = next(self._numbers)
         return self._found[of]
 
-    def run(
+    def started(
         self, tensors: Sequence[Tensor], lengths: B | None, y: TBH, kept: Tensor, d: Sequence[Tensor | None]
-    ) -> list[Tensor | None]:
-        """The gradients of ``tensors``, some that no one asked for.
-
-        ``y`` and ``kept`` are of the forward pass.
-        """
+    ) -> "Started[list[Tensor | None]]":
+        """For the gradients of ``tensors``, some that no one asked for. ``y``, ``kept`` come from forward."""
         like = tensors[0]
         ends = [
             _end(start, gradient, lengths)
@@ -336,14 +354,17 @@ class BackwardPass:
         given += [] if lengths is None else [lengths]
         first = len(given)
         given += made
-        self.call.run(given)
-        found: list[Tensor | None] = [None] * len(tensors)
-        found[1 : 1 + len(ends)] = ends
-        for tensor, number in self._found.items():
-            found[tensor] = made[number - first]
-        for tensor in self._totals:
-            found[tensor] = made[self._found[tensor] - first].sum(0).view(tensors[tensor].shape)
-        return found
+
+        def gradients() -> list[Tensor | None]:
+            found: list[Tensor | None] = [None] * len(tensors)
+            found[1 : 1 + len(ends)] = ends
+            for tensor, number in self._found.items():
+                found[tensor] = made[number - first]
+            for tensor in self._totals:
+                found[tensor] = made[self._found[tensor] - first].sum(0).view(tensors[tensor].shape)
+            return found
+
+        return Started(self.call, given, gradients)
 
 
 def _end(start: BH, gradient: BH | None, lengths: B | None) -> BH:

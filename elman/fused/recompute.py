@@ -35,7 +35,7 @@ def scan(
 
     A second derivative is taken as there, and keeps everything.
     """
-    return fused.scan(compiled, x, state, fixed, lengths, reverse, masks, _Recomputed)
+    return fused.scan(compiled, x, state, fixed, lengths, reverse, masks, Recomputed)
 
 
 def segments(shape: Shape) -> list[slice]:
@@ -49,7 +49,9 @@ def segments(shape: Shape) -> list[slice]:
     return found[::-1] if shape.descending else found
 
 
-class _Recomputed(torch.autograd.Function):
+class Recomputed(torch.autograd.Function):
+    """Through which :func:`scan` is differentiated."""
+
     @staticmethod
     def forward(ctx: Any, compiled: Compiled, shape: Shape, *tensors: Tensor) -> Tensors:
         ctx.set_materialize_grads(False)

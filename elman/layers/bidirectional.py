@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from elman.axes import TBH, TBX, B
-from elman.cells.cell import Encoder, Recurrence
+from elman.cells.cell import Cell, Encoder, Recurrence, scan_both
 from elman.errors import ShapeError
 
 
@@ -65,8 +65,20 @@ class Bidirectional(Encoder):
     ) -> tuple[TBH, BidirectionalState]:
         forwards, backwards = (None, None) if state is None else state
         mine, other = (None, None) if noise is None else noise
-        there, last = self.forwards.scan(x, forwards, lengths, mine)
-        back, first = self.backwards.scan_reversed(x, backwards, lengths, other)
+        both = None
+        if (
+            mine is None
+            and other is None
+            and isinstance(self.forwards, Cell)
+            and isinstance(self.backwards, Cell)
+        ):
+            both = scan_both((self.forwards, self.backwards), x, (forwards, backwards), lengths)
+        if both is None:
+            both = (
+                self.forwards.scan(x, forwards, lengths, mine),
+                self.backwards.scan_reversed(x, backwards, lengths, other),
+            )
+        (there, last), (back, first) = both
         return torch.cat([there, back], dim=-1), BidirectionalState(last, first)
 
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> tuple[Any, Any]:

@@ -65,14 +65,17 @@ def by_executor(
     names = ("x", *leaves, *part.fixed)
     given = [tensors[name] for name in names]
     steps, batch = tensors["x"].shape[:2]
-    pair, extent = Pair(None, part), Extent(steps, batch, reverse, lengths is not None)
+    pair, extent = (
+        Pair(None, part),
+        Extent(steps, batch, reverse, lengths is not None, torch.get_num_threads()),
+    )
     asked = passes.wanted(pair, [True] * len(given))
-    y, last, kept = Forward(pair, asked, extent, given).run(given, lengths)
-    plain = Forward(pair, None, extent, given).run(given, lengths)
+    y, last, kept = Forward(pair, asked, extent, given).started(given, lengths).run()
+    plain = Forward(pair, None, extent, given).started(given, lengths).run()
     for a, b in zip([y, *last], [plain[0], *plain[1]], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
     d = [cotangents["y"], *(cotangents[f"{leaf}'"] for leaf in leaves)]
-    found = BackwardPass(pair, asked, extent, given, d).run(given, lengths, y, kept, d)
+    found = BackwardPass(pair, asked, extent, given, d).started(given, lengths, y, kept, d).run()
     outputs = {"y": y} | {f"{leaf}'": end for leaf, end in zip(leaves, last, strict=True)}
     return Values(outputs, {name: each for name, each in zip(names, found, strict=True) if each is not None})
 

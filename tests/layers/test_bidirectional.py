@@ -12,7 +12,7 @@ from elman import states
 from elman.cells import GRU, LSTM, Cell, Elman, GRUResetBefore
 from elman.cells.cell import Encoder, Recurrence
 from elman.errors import OptionError, ShapeError
-from elman.fused import choose, definition
+from elman.fused import choose, definition, native
 from elman.layers import Bidirectional, EncoderStack, Stack
 from elman.layers.bidirectional import BidirectionalState
 
@@ -24,12 +24,14 @@ KINDS: dict[str, tuple[Callable[[int], Cell], Callable[[], nn.Module]]] = {
 }
 
 
-@pytest.mark.parametrize("by_definition", [False, True])
+@pytest.mark.parametrize(("by_definition", "threads"), [(False, 1), (False, 2), (True, 1)])
 @pytest.mark.parametrize("lengths", [[T] * B, [2, T, 1, 5]], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_layers_are_torchs_with_their_gradients(
-    kind: str, lengths: list[int], by_definition: bool, monkeypatch: pytest.MonkeyPatch
+    kind: str, lengths: list[int], by_definition: bool, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(native, "WORK_PER_THREAD", 1)  # so that two threads take a direction each
+    torch.set_num_threads(threads)
     if by_definition:
         monkeypatch.setattr(choose, "scan", definition.scan)
     make, make_theirs = KINDS[kind]

@@ -53,6 +53,17 @@ EXPORT void elman_scan_float32(const Run* run) { elman::scan<float>(*run); }
 EXPORT void elman_scan_float64(const Run* run) { elman::scan<double>(*run); }
 EXPORT void elman_scan_bfloat16(const Run* run) { elman::scan<elman::Pair>(*run); }
 
+// Two runs of one thread each, at once where the team has two threads: neither waits for the other at any step.
+template <class E> void scan_both(const Run* first, const Run* second) {
+    const Run* runs[] = {first, second};
+    elman::on_team(2, [](void* data, int thread, int threads) {
+        for (int k = thread; k < 2; k += threads) elman::scan<E>(*static_cast<const Run**>(data)[k]);
+    }, runs);
+}
+EXPORT void elman_scan_both_float32(const Run* first, const Run* second) { scan_both<float>(first, second); }
+EXPORT void elman_scan_both_float64(const Run* first, const Run* second) { scan_both<double>(first, second); }
+EXPORT void elman_scan_both_bfloat16(const Run* first, const Run* second) { scan_both<elman::Pair>(first, second); }
+
 // One step: x and the state before it are read, the output and the state after it written; rows side by side.
 EXPORT void elman_stream(const elman::Stream* stream, float* x, float* before, float* y, float* after) {
     elman::step(*stream, {x, before, y, after});
