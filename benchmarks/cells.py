@@ -155,6 +155,7 @@ PARTS: dict[str, Measure] = {
     "torch.nn": _over_shapes(lambda o, shape: sequences.counterparts(shape, o.threads, _budget(o))),
     "cells": _over_shapes(_all_cells),
     "bfloat16": _over_shapes(lambda o, shape: sequences.bfloat16(shape, _budget(o))),
+    "bidirectional": _over_shapes(lambda o, shape: sequences.bidirectional(shape, _budget(o))),
     "lengths": _over_shapes(lambda o, shape: sequences.ragged(shape, _budget(o))),
     "torchrecurrent": lambda o: sequences.other_library(o.shapes[0], _budget(o)),
     "torch.compile": lambda o: sequences.compiled_loop(o.shapes, _budget(o)),

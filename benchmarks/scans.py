@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.cells import Cell
+from elman.cells.cell import Encoder
 from elman.fused import choose, definition
 from elman.fused.program import Program
 
@@ -71,7 +72,7 @@ def call(
 
 
 def ours(
-    cell: Cell, data: Given, mode: str, precision: str = "float32", lengths: Tensor | None = None
+    cell: Encoder, data: Given, mode: str, precision: str = "float32", lengths: Tensor | None = None
 ) -> Call:
     return call(lambda x: cell.scan(x, lengths=lengths)[0], list(cell.parameters()), data, mode, precision)
 

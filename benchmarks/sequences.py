@@ -29,6 +29,7 @@ from benchmarks.scans import (
 )  # fmt: skip
 from benchmarks.timing import Budget, alternate
 from elman.cells import CELLS, MGU, MUT1, NAS, PeepholeLSTM
+from elman.layers import Bidirectional
 from elman.layers.torch_weights import to_torch
 
 TOGETHER = 6  # cells measured in one alternation, beside the LSTM
@@ -145,6 +146,20 @@ def bfloat16(shape: Shape, budget: Budget) -> Iterator[Row]:
                 "Elman bf16",
                 rival,
                 Goal(least=goal),
+            )
+
+
+def bidirectional(shape: Shape, budget: Budget) -> Iterator[Row]:
+    """A layer that reads from both ends, beside torch.nn's."""
+    pairs = {"lstm": nn.LSTM, "gru": nn.GRU}
+    for name, module in pairs.items():
+        layer = Bidirectional(CELLS[name](shape.size, shape.size), CELLS[name](shape.size, shape.size))
+        rival, data = f"torch.nn.{module.__name__}", given(shape, 2 * shape.size)
+        other = module(shape.size, shape.size, bidirectional=True)
+        for mode in MODES:
+            times = alternate({"Elman": ours(layer, data, mode), rival: theirs(other, data, mode)}, budget)
+            yield compare(
+                "Both directions and torch.nn's", module.__name__, shape, mode, times, "Elman", rival, Goal()
             )
 
 
