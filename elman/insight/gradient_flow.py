@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,12 @@ class GradientFlow(NamedTuple):
 
 
 def gradient_flow(
-    recurrence: Recurrence, x: TBX, loss: Callable[[int, BH], B], distances: int = 50, positions: int = 16
+    recurrence: Recurrence,
+    x: TBX,
+    loss: Callable[[int, BH], B],
+    distances: int = 50,
+    positions: int = 16,
+    warm_up: int = 0,
 ) -> GradientFlow:
     """The mean norm of ∂L_t/∂s_{t−k} by distance k, from one backward pass per position t.
 
@@ -46,13 +51,14 @@ def gradient_flow(
         ∂L_t/∂s_{t−k} = ∂L_t/∂y_t · ∂y_t/∂s_{t−1} · J_{t−1} · … · J_{t−k+1},    J_j = ∂s_j/∂s_{j−1}
         norms[0]      = mean ‖∂L_t/∂y_t‖,  y_t the output (h_t in every cell: the loss reads no c_t)
 
-    The steps are run one by one through ``recurrence.step`` from its initial state; the first ``distances``
-    only warm the state up, and the positions t are spread evenly over the rest. Weights are left without
-    gradients.
+    The first ``warm_up`` steps only lead the state away from its initial one: just after that, where hardly
+    anything was read, losses hang on the state more, and the greatest distances reach back there. The rest
+    is run step by step through ``recurrence.step``; the positions t are spread evenly over all but its first
+    ``distances``. Weights are left without gradients.
 
-    ``x``: T×B×X, T > ``distances``. ``loss(t, y)`` returns the B losses of step t, in nats, from the output
-    y (B×H). Raises :class:`ShapeError` for too few steps. Not here: which inputs the gradient reaches.
-    Source: the product of Jacobians in [pascanu2013], §2; that it vanishes, [bengio1994].
+    ``x``: T×B×X, T > ``warm_up`` + ``distances``. ``loss(t, y)`` returns the B losses of step t, in nats,
+    from the output y (B×H). Raises :class:`ShapeError` for too few steps. Not here: which inputs the
+    gradient reaches. Source: the product of Jacobians in [pascanu2013], §2; that it vanishes, [bengio1994].
 
     >>> from elman.cells import Elman
     >>> cell = Elman(3, 4)
@@ -60,28 +66,32 @@ def gradient_flow(
     >>> flow.norms.shape, flow.relative[0].item()
     ((6,), 1.0)
     """
-    if distances < 1 or positions < 1:
+    if distances < 1 or positions < 1 or warm_up < 0:
         raise OptionError(
             f"The gradient flow over {distances} distances at {positions} positions was asked for.",
-            f"distances is {distances}, positions is {positions}.",
-            "Both are whole numbers from 1.",
+            f"distances is {distances}, positions is {positions}, warm_up is {warm_up}.",
+            "The first two are whole numbers from 1, warm_up one from 0.",
         )
     steps, batch = x.shape[:2]
-    if steps <= distances:
+    if steps <= warm_up + distances:
         raise ShapeError(
             f"The gradient flow over {distances} distances was asked for.",
-            f"x is {axes.say(x, 'T B X')}: {steps} steps; more than {distances} are needed.",
+            f"x is {axes.say(x, 'T B X')}: {steps} steps; more than {warm_up + distances} are needed.",
             "Give a longer text, or ask for fewer distances.",
         )
     with torch.enable_grad():
-        outputs, passed = _run(recurrence, x)
+        outputs, passed = _run(recurrence, x[warm_up:], _warm(recurrence, x[:warm_up]))
         total = torch.zeros(distances + 1, dtype=torch.float64)
-        measured = np.unique(np.linspace(distances, steps - 1, positions).round().astype(int)).tolist()
+        measured = np.unique(
+            np.linspace(distances, steps - warm_up - 1, positions).round().astype(int)
+        ).tolist()
         for t in measured:
             behind = [[leaf for _, leaf in states.leaves(passed[t - k])] for k in range(1, distances + 1)]
             wanted = [outputs[t], *(leaf for leaves in behind for leaf in leaves)]
             found = iter(
-                torch.autograd.grad(loss(t, outputs[t]).sum(), wanted, retain_graph=True, allow_unused=True)
+                torch.autograd.grad(
+                    loss(warm_up + t, outputs[t]).sum(), wanted, retain_graph=True, allow_unused=True
+                )
             )
             total[0] += _norms([next(found)], batch).sum()
             for k, leaves in enumerate(behind, start=1):
@@ -90,7 +100,12 @@ def gradient_flow(
 
 
 def language_model_flow(
-    model: RecurrentLanguageModel, inputs: TB, targets: TB, distances: int = 50, positions: int = 16
+    model: RecurrentLanguageModel,
+    inputs: TB,
+    targets: TB,
+    distances: int = 50,
+    positions: int = 16,
+    warm_up: int = 0,
 ) -> GradientFlow:
     """:func:`gradient_flow` through a language model's recurrence: L_t = −log P(targets[t] | inputs[..t]).
 
@@ -103,15 +118,21 @@ def language_model_flow(
             read = y if model.map is None else model.map(y)
             return -model.softmax.log_probabilities(read).gather(1, targets[t, :, None])[:, 0]
 
-        return gradient_flow(model.stack, x, loss, distances, positions)
+        return gradient_flow(model.stack, x, loss, distances, positions, warm_up)
 
 
-def _run(recurrence: Recurrence, x: TBX) -> tuple[list[BH], list[object]]:
+@torch.no_grad()
+def _warm(recurrence: Recurrence, x: TBX) -> Any:
+    state = recurrence.initial_state(x.shape[1])
+    for x_t in x:
+        _, state = recurrence.step(x_t, state)
+    return state
+
+
+def _run(recurrence: Recurrence, x: TBX, state: Any) -> tuple[list[BH], list[object]]:
     """The outputs of all steps, and the states *as handed on*: aliases, so that ∂/∂c_t does not count what
     reaches the loss through h_t of the same step."""
-    state = states.transform(
-        lambda leaf: leaf.detach().requires_grad_(), recurrence.initial_state(x.shape[1])
-    )
+    state = states.transform(lambda leaf: leaf.detach().requires_grad_(), state)
     outputs: list[BH] = []
     passed: list[object] = []
     for x_t in x:

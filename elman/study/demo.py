@@ -323,12 +323,16 @@ def _seconds_per_step(plan: Plan, corpus: Corpus, cell: str, steps: int = 15) ->
 
 
 def _flow(plan: Plan, corpus: Corpus, model: RecurrentLanguageModel) -> GradientFlow:
-    """The gradient flow on the validation text, read as sixteen streams side by side."""
+    """The gradient flow on the validation text, read as sixteen streams side by side.
+
+    Each has read as many words as the greatest distance before the first that is looked back to.
+    """
     streams, positions = 16, 16
-    length = min(len(corpus.valid) // streams, plan.distances + positions + 1)
+    length = min(len(corpus.valid) // streams, 2 * plan.distances + positions + 1)
+    warm_up = max(0, length - plan.distances - positions - 1)
     ids = np.asarray(corpus.valid[: streams * length]).astype(np.int64)
     text = torch.from_numpy(ids).view(streams, length).T
-    return language_model_flow(model, text[:-1], text[1:], plan.distances, positions)
+    return language_model_flow(model, text[:-1], text[1:], plan.distances, positions, warm_up)
 
 
 def _samples(plan: Plan, corpus: Corpus, name: str, model: LanguageModel) -> Samples:

@@ -19,26 +19,27 @@ def quadratic(weight: Tensor):  # type: ignore[no-untyped-def]
     return lambda t, y: 0.5 * (t + 1) * (weight * y.square()).sum(1)
 
 
-def test_elman_is_the_product_of_the_jacobians_written_on_the_slide() -> None:
+@pytest.mark.parametrize("warm_up", [0, 2])
+def test_elman_is_the_product_of_the_jacobians_written_on_the_slide(warm_up: int) -> None:
     cell = Elman(3, 4).double()
     x = torch.randn(9, 2, 3, dtype=torch.float64)
     weight = torch.tensor([0.7, -1.3, 2.1, 0.4], dtype=torch.float64)
     K = 5
-    flow = gradient_flow(cell, x, quadratic(weight), distances=K, positions=99)
+    flow = gradient_flow(cell, x, quadratic(weight), distances=K, positions=99, warm_up=warm_up)
 
     W, U, b = (p.detach().numpy() for p in (cell.weight_h, cell.weight_x, cell.bias))
     h = np.zeros((10, 2, 4))  # h[t + 1] after step t
     for t in range(9):
         h[t + 1] = np.tanh(x[t].numpy() @ U.T + h[t] @ W.T + b)
     norms = np.zeros(K + 1)
-    for t in range(K, 9):  # 4 positions, 2 rows
+    for t in range(warm_up + K, 9):  # 4 or 2 positions, 2 rows
         for row in range(2):
             g = (t + 1) * weight.numpy() * h[t + 1, row]
             norms[0] += np.linalg.norm(g)
             for k in range(1, K + 1):  # through step j = t−k+1: ∂h_j/∂h_{j−1} = diag(1 − h_j²) W
                 g = g @ (np.diag(1 - h[t - k + 2, row] ** 2) @ W)
                 norms[k] += np.linalg.norm(g)
-    np.testing.assert_allclose(flow.norms, norms / 8, rtol=1e-12)
+    np.testing.assert_allclose(flow.norms, norms / (2 * (4 - warm_up)), rtol=1e-12)
     np.testing.assert_allclose(flow.relative, norms / norms[0], rtol=1e-12)
 
 
