@@ -13,6 +13,8 @@ constexpr int64_t LEFT_BYTES = 256 * 1024;
 // size before they are packed they are asked for.
 constexpr int64_t AHEAD = 3;
 constexpr int HEIGHT = rows_beside(PANELS);
+// A row of a strip is copied as one vector of this size, which is at least as long.
+constexpr int WIDE = HEIGHT <= 4 ? 4 : 8;
 
 template <class E> int64_t depth(const Run& run) {
     const int64_t all_rows = elements<E>(run.chunk * run.batch);
@@ -100,11 +102,13 @@ void factor(const Run& run, const Factor& f, const Steps<Value<E>>& steps, int64
                 else
                     for (int64_t r = 0; r < rows; r += V)
                         store(line + r, join<E>(load_some(from[0], row + r, f.rows), load_some(from[1], row + r, f.rows)));
-                for (int64_t s = 0; s < here; ++s) {
+                int64_t s = 0;
+                if (left && k + 1 < inner)  // what is copied too much, the next element of a strip writes over
+                    for (; (s + 1) * HEIGHT + WIDE - HEIGHT <= rows; ++s)
+                        __builtin_memcpy(own + (s * inner + k) * HEIGHT, left + s * HEIGHT, WIDE * sizeof(E));
+                for (; s < here; ++s) {
                     const int64_t height = rows - s * HEIGHT < HEIGHT ? rows - s * HEIGHT : HEIGHT;
-                    E* to = own + s * HEIGHT * inner + k * height;
-                    if (left && height == HEIGHT) __builtin_memcpy(to, left + s * HEIGHT, HEIGHT * sizeof(E));
-                    else copy_or_zero(to, left + s * HEIGHT, left ? height : 0, height);
+                    copy_or_zero(own + s * HEIGHT * inner + k * height, left + s * HEIGHT, left ? height : 0, height);
                 }
             }
             const int64_t groups = parts(panels, PANELS);

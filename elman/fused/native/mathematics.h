@@ -9,6 +9,10 @@
 
 #include "vector.h"
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace elman {
 
 typedef Vector<float> F;
@@ -21,8 +25,8 @@ inline F with_sign_of(F x, F sign) {
     return as_float((as_integer(x) & 0x7fffffff) | (as_integer(sign) & static_cast<int32_t>(0x80000000u)));
 }
 
-// x = n ln 2 + r with a whole n, |r| ≤ ln 2 / 2. Adding 1.5 · 2²³ rounds, and leaves n in the low bits.
-struct Reduced { F r; I n; };
+// x = n ln 2 + r with a whole n, |r| ≤ ln 2 / 2. Adding 1.5 · 2²³ rounds.
+struct Reduced { F r, n; };
 
 inline Reduced reduce(F x) {
     const F magic = all(12582912.f);
@@ -30,7 +34,7 @@ inline Reduced reduce(F x) {
     const F n = shifted - magic;
     F r = x - n * 0.693359375f;  // ln 2 in two parts: the first has few bits, so that its product is exact
     r = r - n * -2.12194440e-4f;
-    return {r, as_integer(shifted) - as_integer(magic)};
+    return {r, n};
 }
 
 // exp(r) − 1 for a reduced r.
@@ -44,14 +48,21 @@ inline F exp_less_one(F r) {
     return p * (r * r) + r;
 }
 
-inline F power_of_two(I n) { return as_float((n + 127) << 23); }
+// x · 2ⁿ for a whole n that may lie beyond the exponents that a float has.
+inline F scaled(F x, F n) {
+#if defined(__AVX512F__)
+    return _mm512_scalef_ps(x, n);
+#else
+    const I whole = __builtin_convertvector(n, I), half = whole >> 1;  // in two factors: infinity and the subnormal
+    return (x * as_float((half + 127) << 23)) * as_float((whole - half + 127) << 23);  // numbers are reached
+#endif
+}
 
 inline F exp(F x) {
     x = x > 89.f ? all(89.f) : x;      // a NaN passes through both
     x = x < -104.f ? all(-104.f) : x;
     const Reduced part = reduce(x);
-    const I half = part.n >> 1;        // 2ⁿ in two factors: reaches infinity and the subnormal numbers
-    return ((exp_less_one(part.r) + 1.f) * power_of_two(half)) * power_of_two(part.n - half);
+    return scaled(exp_less_one(part.r) + 1.f, part.n);
 }
 
 inline F logistic(F x) { return 1.f / (1.f + exp(-x)); }
@@ -61,7 +72,7 @@ inline F tanh(F x) {
     F twice = magnitude(x) * 2.f;
     twice = twice > 40.f ? all(40.f) : twice;
     const Reduced part = reduce(twice);
-    const F scale = power_of_two(part.n);
+    const F scale = scaled(all(1.f), part.n);
     const F e = scale * exp_less_one(part.r) + (scale - 1.f);
     return with_sign_of(e / (e + 2.f), x);
 }
