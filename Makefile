@@ -11,17 +11,28 @@ BY_EITHER_WAY := tests/cells tests/fused tests/laws tests/layers tests/models te
 
 setup: $(VENV)/.installed
 
+SOURCES := pyproject.toml constraints.txt setup.py $(wildcard elman/fused/native/*.cpp elman/fused/native/*.h)
+
 # A virtual environment of its own; torch and the tools at the versions of constraints.txt.
-$(VENV)/.installed: pyproject.toml constraints.txt setup.py $(wildcard elman/fused/native/*.cpp elman/fused/native/*.h)
+define install
 	@$(PYTHON) -c 'import sys; sys.exit("Elman needs Python 3.11 or newer; this is %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
-	@echo "Installing PyTorch and the tools: some minutes, while nothing is shown."
+	@echo "Installing PyTorch and $(2): some minutes, while nothing is shown."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--config-settings editable_mode=compat -e '.[dev]'
+		--config-settings editable_mode=compat -e '.[$(1)]'
 	@$(BIN)/python -c 'from elman.fused.library import objection as o; o() and print("Cells run by their definition, slower:", o())'
+endef
+
+# What runs Elman and draws its figures; and that with the tools to work on it.
+$(VENV)/.usable: $(SOURCES)
+	$(call install,report,Matplotlib)
 	@touch $@
 
-demo: setup
+$(VENV)/.installed: $(SOURCES)
+	$(call install,dev,the tools)
+	@touch $@ $(VENV)/.usable
+
+demo: $(VENV)/.usable
 	$(BIN)/elman demo
 
 test: setup
