@@ -3,6 +3,7 @@
 import json
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from elman.axes import BG, BH, TBG, TBX
 from elman.cells.cell import Cell
 from elman.errors import ModelError, OptionError
 from elman.fused import definition, invariants, stored
+from elman.fused.noise import Traces
 from elman.fused.operations import Objection
 from elman.fused.program import evaluate
 from elman.fused.trace import candidates, trace_cell, trace_marked, trace_start
@@ -149,6 +151,11 @@ def describe(cell: Cell) -> dict[str, Any]:
     try:
         table = _described(cell)
         _require_same(cell, StoredCell(table))
+        made = Traces(cell)
+        if why := definition.mismatch(
+            cell, made, partial(definition.fold, made, lengths=None, reverse=False)
+        ):
+            raise Objection(why)
     except Objection as objection:
         raise OptionError(
             f"The equations of {type(cell).__name__}({cell.extra_repr()}) were to be stored.",

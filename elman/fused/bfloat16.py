@@ -29,6 +29,12 @@ def result(x: Tensor, others: Iterable[Tensor]) -> torch.dtype | None:
     return torch.float32 if autocast and given <= {torch.float32, torch.bfloat16} else None
 
 
+def beside(tensors: Iterable[Tensor]) -> torch.dtype:
+    """In what numbers all else is computed beside these tensors."""
+    kind = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), torch.get_default_dtype())
+    return torch.float32 if kind == torch.bfloat16 else kind
+
+
 def as_written() -> AbstractContextManager[object]:
     """Operations run in the numbers of their arguments, whatever autocast was asked for around."""
     return torch.autocast("cpu", enabled=False)

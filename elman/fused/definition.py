@@ -1,12 +1,12 @@
 """A scan by the definition, the loop over ``advance``: the reference for faster ways, and the last resort."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from elman import states
 from elman.axes import TBH, TBX, B
@@ -15,6 +15,7 @@ from elman.fused import bfloat16
 from elman.fused.noise import Traces, inside, told, traces
 from elman.fused.operations import Objection
 from elman.fused.program import evaluate
+from elman.fused.trace import named_tensors
 
 #: How far, relative in norm, a Program may be from ``advance`` on random values when it is first run.
 TOLERANCE = 1e-4
@@ -100,29 +101,86 @@ def fold(
 def mismatch(cell: Any, made: Traces, run: Callable[..., tuple[Tensor, tuple[Tensor, ...]]]) -> str | None:
     """What speaks against a way to ``run`` the cell's Programs, from random values and masks of no effect.
 
-    ``run(x, leaves, fixed, masks)`` is compared with ``project`` and ``advance``: what depends on values
-    cannot be traced.
+    ``run(x, leaves, fixed, masks)`` and its gradients are compared with ``project`` and ``advance``, over a
+    few steps of a few rows: what depends on values cannot be traced, nor can a gradient that is not that of
+    the operations (a ``detach``, an ``autograd.Function``). It takes as long as a small scan, some ms.
     """
-    generator = torch.Generator().manual_seed(4)
     like = next(cell.parameters(), torch.zeros(())).detach()
     if like.dtype in (torch.bfloat16, torch.float16):  # equations are compared, not roundings
-        cell, like = deepcopy(cell).float(), like.float()
+        like = like.float()
+    why = _mismatch(cell, made, run, like)
+    if why is None or like.dtype == torch.float64:
+        return why
+    try:  # where weights are large a rounding grows from step to step, but not so far in float64
+        return _mismatch(cell, made, run, like.double())
+    except (RuntimeError, TypeError):  # a cell may insist on float32
+        return why
+
+
+def _mismatch(
+    cell: Any, made: Traces, run: Callable[..., tuple[Tensor, tuple[Tensor, ...]]], like: Tensor
+) -> str | None:
+    generator = torch.Generator().manual_seed(4)
 
     def drawn(shape: Iterable[int]) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like)
 
-    with torch.no_grad():
-        x = drawn((3, 4, cell.input_size))
+    with torch.inference_mode(False), torch.enable_grad():
+        tensors = {name: _leaf(tensor, like) for name, tensor in named_tensors(cell).items()}
+        x = drawn((3, 4, cell.input_size)).requires_grad_()
         # Near the start, and to one side of it: a normaliser drawn close to zero would magnify any rounding.
-        state = states.transform(lambda leaf: leaf + drawn(leaf.shape).abs(), cell.initial_state(4))
+        state = states.transform(
+            lambda leaf: (leaf.detach() + drawn(leaf.shape).abs()).requires_grad_(), cell.initial_state(4)
+        )
         leaves = tuple(leaf for _, leaf in states.leaves(state))
-        masks = made.masks(made.neutral(x), x)
-        y, last = run(x, leaves, made.prepare(cell, {}), masks)
-        defined, end = scan(cell, x, state, None)
-    for mine, theirs in zip([y, *last], [defined, *(leaf for _, leaf in states.leaves(end))], strict=True):
-        if mine.shape != theirs.shape or not (mine - theirs).norm() <= TOLERANCE * (theirs.norm() + 1e-6):
+        y, last = run(x, leaves, made.prepare(tensors, {}), made.masks(made.neutral(x), x))
+        defined, end = functional_call(
+            _Defined(cell), {f"cell.{n}": t for n, t in tensors.items()}, (x, state)
+        )
+        inputs = [x, *leaves, *(tensor for tensor in tensors.values() if tensor.requires_grad)]
+        mine, theirs = [y, *last], [defined, *(leaf for _, leaf in states.leaves(end))]
+        if [value.shape for value in mine] != [value.shape for value in theirs]:
             return "its equations depend on values in a way that tracing does not see"
+        given = [drawn(value.shape) for value in mine]
+        slopes = [_gradients(values, inputs, given) for values in (mine, theirs)]
+    if not all(_close(a, b, 0.0) for a, b in zip(mine, theirs, strict=True)):
+        return "its equations depend on values in a way that tracing does not see"
+    # What cancels to zero, such as a stabiliser's gradient, is as exact as what it is the sum of.
+    scale = float(torch.stack([slope.norm() for slope in slopes[1]]).norm())
+    if not all(_close(a, b, scale) for a, b in zip(*slopes, strict=True)):
+        return "its gradient is not that of its operations, as with detach or a torch.autograd.Function"
     return None
+
+
+class _Defined(nn.Module):
+    """The loop over a cell as a module, so that its tensors can be exchanged."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, x: TBX, state: Any) -> tuple[TBH, Any]:
+        return scan(self.cell, x, state, None)
+
+
+def _leaf(tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor of a cell by itself, to be differentiated by if that can be done."""
+    if not tensor.is_floating_point():
+        return tensor.detach()
+    return tensor.detach().to(like.dtype, copy=tensor.is_inference()).requires_grad_()
+
+
+def _gradients(values: Sequence[Tensor], inputs: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+    pairs = [(value, d) for value, d in zip(values, given, strict=True) if value.requires_grad]
+    outputs, d_outputs = [value for value, _ in pairs], [d for _, d in pairs]
+    found = (
+        torch.autograd.grad(outputs, inputs, d_outputs, allow_unused=True) if pairs else [None] * len(inputs)
+    )
+    return [torch.zeros_like(t) if d is None else d for d, t in zip(found, inputs, strict=True)]
+
+
+def _close(mine: Tensor, theirs: Tensor, scale: float) -> bool:
+    return bool((mine - theirs).norm() <= TOLERANCE * (theirs.norm() + 1e-6 + 0.1 * scale))
 
 
 def _trusted(cell: Any, noise: Mapping[str, Tensor]) -> Traces:

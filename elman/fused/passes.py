@@ -119,7 +119,7 @@ def wanted(pair: Pair, needs: Sequence[bool]) -> Wanted:
     above = tuple(sorted(_read(advance, steps) - {advance.forward(True).home["y"]}))
     if project is None:
         return Wanted(None, steps, False, (), above)
-    below = project.backward(x, _named(project, first)) if x or any(first) else None
+    below = project.backward(x, _named(project, first)) if "d.x" in steps.plan.home else None
     kept, output = set() if below is None else _read(project, below), project.forward(True).home["y"]
     whole = "x" in steps.reads or output in kept
     return Wanted(below, steps, whole, tuple(sorted(kept - {output})), above)

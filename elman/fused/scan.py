@@ -247,6 +247,8 @@ def again(
     compiled: Compiled, shape: Shape, tensors: Tensors, needs: Sequence[bool], given: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
     """The gradients as a differentiable function of the tensors and of what was given."""
+    # A parameter may stand here twice, read by the projection and by the step: each has its own gradient.
+    tensors = tuple(t.view_as(t) if need else t for t, need in zip(tensors, needs, strict=True))
     g = _pair(compiled).sort(tensors)
     fixed, masks = (*g.project, *g.advance), (*g.project_masks, *g.advance_masks)
     y, last = fold(compiled.traces, g.x, g.state, fixed, masks, shape.lengths, shape.descending)

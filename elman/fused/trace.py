@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from elman import states
-from elman.fused import invariants
+from elman.fused import bfloat16, invariants
 from elman.fused.invariants import Invariants
 from elman.fused.operations import OPERATIONS, Objection
 from elman.fused.program import Builder, Program
@@ -64,8 +64,8 @@ class Traced:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits that identify the content: Program and invariants."""
-        content = (self.program.key, self.invariants.content(), self.names, self.state_names, self.made)
-        return hashlib.sha256(repr((content, self.splits)).encode()).hexdigest()[:16]
+        made = (self.invariants.content(), self.names, self.state_names, self.made, self.splits)
+        return hashlib.sha256(repr((self.program.key, made)).encode()).hexdigest()[:16]
 
     def prepare(
         self, cell: nn.Module | Mapping[str, Tensor], dropped: Mapping[str, Tensor] | None = None
@@ -86,7 +86,11 @@ class Traced:
         for split in self.splits:
             pieces = made[split.matrix].split(split.width, split.axis)
             made |= {split.name(k): piece for k, piece in enumerate(pieces)}
-        return {name: made[name] for name in self.names}
+        found = {name: made[name] for name in self.names}
+        for name, tensor in found.items():
+            if not tensor.is_floating_point():  # a mask, or places: as PyTorch takes them beside fractions
+                found[name] = tensor.to(bfloat16.beside(named_tensors(cell).values()))
+        return found
 
 
 def trace(
@@ -166,16 +170,15 @@ def _marking(cell: nn.Module, mark: Callable[[Tensor], Tensor]) -> Any:
     return twin
 
 
-def trace_cell(cell: nn.Module) -> tuple[Traced, Traced]:
+def trace_cell(cell: Any) -> tuple[Traced, Traced]:
     """Both Programs of a cell: what needs no past, and the step. A cell that was stored has them already.
 
     Raises:
         Objection: as :func:`trace`.
     """
-    recurrence: Any = cell
     if (stored := _stored(cell)) is not None:
         return stored[:2]
-    projection = trace_projection(cell, recurrence.input_size)
+    projection = trace_projection(cell, cell.input_size)
     ((_, place),) = projection.program.outputs
     return projection, trace(cell, projection.program.nodes[place].width)
 

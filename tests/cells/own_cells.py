@@ -1,6 +1,6 @@
 """Cells that users might write: one that has all that can be stored, and some that cannot be."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,86 @@ class Attached(Elman):
     def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         h = torch.tanh(x * self.scale + linear(state.h, self.weight_h))
         return h, HiddenState(h)
+
+
+class Detached(Elman):
+    """Sends no gradient through one of the places of its gate."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        g = torch.sigmoid(x + linear(state.h, self.weight_h))
+        h = g.detach() * state.h + g * torch.tanh(x)
+        return h, HiddenState(h)
+
+
+class _Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, weight: Tensor) -> Tensor:
+        return torch.where(weight > 0, 0.5, -0.5)
+
+    @staticmethod
+    def backward(_: Any, d: Tensor) -> Tensor:
+        return d
+
+
+class Binary(Elman):
+    """Its recurrent weights are ±½, and learnt as if they were not rounded."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(x + linear(state.h, _Straight.apply(self.weight_h)))
+        return h, HiddenState(h)
+
+
+class Deaf(Elman):
+    """Does not listen: its input is projected and not read."""
+
+    def advance(self, _: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(linear(state.h, self.weight_h, self.bias))
+        return h, HiddenState(h)
+
+
+class Gappy(Elman):
+    """Its masks are of bool and of whole numbers, and its state is summed over twice its columns."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.wide = self._uniform(2 * hidden_size, hidden_size)
+        self.register_buffer("odd", torch.arange(hidden_size) % 2 == 1)
+        self.register_buffer("place", torch.arange(hidden_size))
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        shares = torch.softmax(linear(state.h, self.wide), dim=-1) * 0.3 * linear(x, self.wide)
+        h = torch.tanh(x / (1 + self.place) + linear(state.h, self.weight_h) + shares.sum(-1, keepdim=True))
+        return h, HiddenState(torch.where(self.odd, h, 0.5 * state.h))
+
+
+class Twice(Elman):
+    """Adds its bias to the projected input and in the step."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        h = torch.tanh(x + self.bias * linear(state.h, self.weight_h))
+        return h, HiddenState(h)
+
+
+class Three(NamedTuple):
+    h: Tensor
+    most: Tensor
+    wide: Tensor
+
+
+class Shared(Elman):
+    """Three tensors of state of three widths; a matrix used three times, also transposed; two in sequence."""
+
+    def advance(self, x: Tensor, state: Three) -> tuple[Tensor, Three]:
+        w = self.weight_h
+        twice = torch.cat([linear(torch.relu(linear(state.h, w)), w), state.h @ w], dim=-1)
+        wide = 0.5 * state.wide + torch.tanh(twice)
+        most = torch.maximum(state.most, wide.amax(-1, keepdim=True))
+        h = torch.tanh(x + wide[:, : self.hidden_size]) / most.abs().clamp_min(0.5)
+        return h, Three(h, most, wide)
+
+    def initial_state(self, batch: int) -> Three:
+        h = self.zeros(batch)
+        return Three(h, h[:, :1], torch.cat([h, h], dim=-1) + 0.2)
 
 
 class Leaky(Elman):

@@ -15,7 +15,7 @@ from elman.cells.noise import Noise, Noisy
 from elman.cells.stored import StoredCell, StoredCells, describe, to_text
 from elman.errors import ModelError, OptionError
 from elman.fused import choose, definition, library
-from tests.cells.own_cells import Attached, Forgetful, Leaky, Moody, Orthogonal, Rich, Sorted
+from tests.cells.own_cells import Attached, Detached, Forgetful, Leaky, Moody, Orthogonal, Rich, Sorted
 
 MAKE: dict[str, Callable[[int, int], Cell]] = {**CELLS, "rich": Rich}
 X = H = 3
@@ -104,6 +104,8 @@ def test_what_is_stored_of_a_rich_cell() -> None:
         (Moody, "its equations in training are others than afterwards."),
         (Orthogonal, "it makes something of its parameters by aten.linalg_qr.default, which cannot be "
          "stored."),
+        (Detached, "its gradient is not that of its operations, as with detach or a torch.autograd.Function"
+         "."),
         (Forgetful, "its buffer scale is not persistent, so that no file of weights has it."),
         (Attached, "it could not be traced: it keeps a tensor that is neither a parameter nor a buffer; "
          "register_buffer makes it one."),

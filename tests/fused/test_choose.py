@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from elman import states
 from elman.axes import BG, BH, TBG, TBX
 from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState
 from elman.cells.coupled import CoupledLSTM
 from elman.fused import choose, definition, library
-from tests.cells.own_cells import Asking, Counting, Sorted
+from tests.cells.own_cells import Asking, Binary, Counting, Deaf, Detached, Gappy, Shared, Sorted, Twice
 
 compiled_here = pytest.mark.skipif(
     library.objection() is not None, reason="no compiled executor on this machine"
@@ -62,6 +63,74 @@ def test_what_cannot_be_expressed_runs_by_its_definition(kind: type[Elman], reas
     (objection,) = choose.objections(cell)
     assert objection.startswith(reason)
     assert torch.equal(cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(4), None)[0])
+
+
+@compiled_here
+@pytest.mark.parametrize("kind", [Detached, Binary])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_gradient_of_ones_own_is_that_of_the_definition(kind: type[Elman], frozen: bool) -> None:
+    cell, x = kind(2, 3).requires_grad_(not frozen), torch.randn(5, 4, 2, requires_grad=True)
+    assert choose.objections(cell) == [
+        "its gradient is not that of its operations, as with detach or a torch.autograd.Function"
+    ]
+    cell.requires_grad_()
+    inputs = [x, *cell.parameters()]
+    mine, theirs = (
+        torch.autograd.grad(way(cell, x, cell.initial_state(4), None)[0].square().sum(), inputs)
+        for way in (choose.scan, definition.scan)
+    )
+    assert all(torch.equal(a, b) and a.norm() > 0 for a, b in zip(mine, theirs, strict=True))
+
+
+@compiled_here
+@pytest.mark.parametrize("kind", [Deaf, Gappy, Shared, Twice])
+@pytest.mark.parametrize("sizes", [(4, 3, 2, 5), (1, 1, 1, 1), (2, 2, 1, 2)], ids=str)
+@pytest.mark.parametrize("store", ["all", "recompute"])
+def test_odd_cells_of_ones_own(kind: type[Elman], sizes: tuple[int, ...], store: str) -> None:
+    """Also with x whose rows lie apart, sequences without a step, in reverse, and second derivatives."""
+    steps, batch, features, hidden = sizes
+    cell = kind(features, hidden).double()
+    assert choose.objections(cell) == []
+    cell.store = store
+    x = torch.randn(batch, steps, features, dtype=torch.float64).transpose(0, 1).requires_grad_()
+    lengths = torch.tensor([steps, 0, 1][-batch:])
+    inputs = [x, *cell.parameters()]
+    for ends, reverse in ((None, False), (lengths, False), (lengths, True)):
+        found = []
+        for way in (choose.scan, definition.scan):
+            y, last = way(cell, x, cell.initial_state(batch), ends, reverse=reverse)
+            values = [y, *(leaf for _, leaf in states.leaves(last))]
+            total = sum((value.square() * torch.arange(1.0, value.shape[-1] + 1)).sum() for value in values)
+            first = torch.autograd.grad(total, inputs, create_graph=True, allow_unused=True)
+            given = [(d, i) for d, i in zip(first, inputs, strict=True) if d is not None and d.requires_grad]
+            again = torch.autograd.grad(
+                sum(d.square().sum() for d, _ in given), cell.weight_h, allow_unused=True
+            )
+            found.append([*values, *(torch.zeros(()) if d is None else d for d in (*first, *again))])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a.expand_as(b), b.expand_as(a), rtol=1e-9, atol=1e-11)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            cell.scan(x)[0], definition.scan(cell, x, cell.initial_state(batch), None)[0]
+        )
+
+
+@compiled_here
+def test_large_weights_are_no_objection() -> None:
+    """What is a rounding in float32 grows a thousandfold in a few steps."""
+    cell = CELLS["mogrifier"](200, 200)
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.uniform_(-1.5, 1.5)
+    assert choose.objections(cell) == []
+
+
+@compiled_here
+def test_a_cell_is_compared_where_nothing_is_differentiated() -> None:
+    with torch.inference_mode():
+        cell = LSTM(2, 3)
+        assert choose.objections(cell) == []
+        assert choose.objections(Detached(2, 3))[0].startswith("its gradient")
 
 
 @compiled_here
