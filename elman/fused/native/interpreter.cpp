@@ -168,6 +168,9 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                 for (int32_t p = 1; p < group.count; ++p) values[i.to + p] = {to.at + p * tile.size, to.row};
                 break;
             }
+            case Op::spread:
+                for (int64_t r = 0; r < tile.rows; ++r) copy(to.at + r * to.row, a.at + r * a.row, width);
+                break;
             default:
                 pointwise<T>(i, to, {a.at, a.row}, {values[i.b].at, values[i.b].row}, {values[i.c].at, values[i.c].row},
                              {tile.rows, width});
