@@ -108,12 +108,13 @@ def measured(cost: Perplexity, measure: str) -> float:
 
 
 def device(folder: RunFolder) -> str:
-    """What a run was begun on, in words, from its machine.toml."""
+    """What a run was begun on, in words, from its machine.toml; and its precision, where that is not float32."""
     told = tomllib.loads(folder.machine.read_text(encoding="utf-8"))
-    if "gpu" in told:
-        return str(told["gpu"])
     threads = told["threads"]
-    return f"{told['cpu']}, {threads} thread{'s' if threads != 1 else ''}"
+    words = (
+        str(told["gpu"]) if "gpu" in told else f"{told['cpu']}, {threads} thread{'s' if threads != 1 else ''}"
+    )
+    return words if told["precision"] == "float32" else f"{words}, {told['precision']}"
 
 
 def commit() -> str:

@@ -109,6 +109,8 @@ def test_the_device_is_what_the_run_was_begun_on(text: Path, tmp_path: Path) -> 
     assert device(folder).endswith(", 2 threads")
     folder.machine.write_text(folder.machine.read_text() + 'gpu = "An accelerator"\n')
     assert device(folder) == "An accelerator"
+    folder.machine.write_text(folder.machine.read_text().replace('"float32"', '"bfloat16"'))
+    assert device(folder) == "An accelerator, bfloat16"
 
 
 def test_the_commit_is_the_packages_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
