@@ -108,7 +108,7 @@ def measured(cost: Perplexity, measure: str) -> float:
 
 
 def device(folder: RunFolder) -> str:
-    """What a run was begun on, in words, from its machine.toml; and its precision, where that is not float32."""
+    """What a run was begun on, in words, from its machine.toml; and its precision if that is not float32."""
     told = tomllib.loads(folder.machine.read_text(encoding="utf-8"))
     threads = told["threads"]
     words = (
