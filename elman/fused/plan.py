@@ -99,8 +99,7 @@ class _Writer:
         self._products()
         for store in sorted(stage.stores, key=lambda store: store.unit):
             self._store(store)
-        if not stage.by_rows:
-            self._in_place()
+        self._in_place()
 
     def _in_place(self) -> None:
         """Marks what is read from where it lies, and what is put at once where it is stored in the end.
@@ -115,7 +114,7 @@ class _Writer:
         for op, i in steps:
             if op in ("load", "vector"):
                 i.in_place = i.buffer not in written
-            if op == "store" and i.a in makers and i.buffer not in read and i.width == self.stage.units:
+            if op == "store" and i.a in makers and i.buffer not in read and i.width == makers[i.a].width:
                 maker = makers.pop(i.a)
                 maker.in_place, maker.buffer, maker.offset = True, i.buffer, i.offset
             elif op in ("load", "vector", "set"):

@@ -252,11 +252,13 @@ def test_the_chosen_way_equals_the_definition(
     exact = list(run())
     assert len(chosen) == len(defined) == len(exact) > len(inputs)
     for a, b, truth in zip(chosen, defined, exact, strict=True):
-        assert (a - b).norm() <= 1e-5 * b.norm()
+        # However small a result, values around 1 may stand before it, whose rounding stays: the gradient through
+        # a layer norm over one column is nothing but that.
+        rounding = 6e-8
+        assert (a - b).norm() <= 1e-5 * b.norm() + rounding
         # Twice the definition's own distance from float64, and a floor: the definition may be exact by chance
-        # (a gradient of a few numbers), 1e-6 being some 16 roundings in a row; and however small a result,
-        # values around 1 may stand before it, whose rounding, 6e-8, stays.
-        assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm() + 6e-8
+        # (a gradient of a few numbers), 1e-6 being some 16 roundings in a row.
+        assert (a - truth).norm() <= 2 * (b - truth).norm() + 1e-6 * truth.norm() + rounding
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 #include "interpreter.h"
 
 #include <type_traits>
+#include <utility>
 
 #include "gemm.h"
 #include "gemv.h"
@@ -10,16 +11,30 @@ namespace {
 
 inline int64_t whole_vectors(int64_t columns, int lanes) { return (columns + lanes - 1) / lanes * lanes; }
 
-// Σ or maximum over the n real columns of a register, in all lanes of another.
+// The lanes turned by STEP places.
+template <int STEP, class T, int... K> inline Vector<T> turned(Vector<T> v, std::integer_sequence<int, K...>) {
+    return __builtin_shufflevector(v, v, ((K + STEP) % LANES<T>)...);
+}
+
+// What `function` makes of all lanes, in each of them.
+template <class T, int STEP, class Function> inline Vector<T> across(Vector<T> v, Function function) {
+    if constexpr (STEP == 0) return v;
+    else return across<T, STEP / 2>(function(v, turned<STEP, T>(v, std::make_integer_sequence<int, LANES<T>>{})), function);
+}
+
+// Σ or maximum over the n real columns of a register, in all lanes of another. `start` changes neither.
 template <class T, class Function> inline void reduce(T* to, const T* from, int64_t n, T start, Function function) {
     constexpr int V = LANES<T>;
     Vector<T> part = all(start);
     int64_t k = 0;
     for (; k + V <= n; k += V) part = function(part, load(from + k));
-    for (int lane = 0; k < n; ++k, ++lane) part[lane] = function(all(part[lane]), all(from[k]))[0];
-    T total = part[0];
-    for (int lane = 1; lane < V; ++lane) total = function(all(total), all(part[lane]))[0];
-    store(to, all(total));
+    if (k < n) {
+        T rest[V];
+        store(rest, all(start));
+        copy(rest, from + k, n - k);
+        part = function(part, load(rest));
+    }
+    store(to, across<T, V / 2>(part, function));
 }
 
 }  // namespace
@@ -184,10 +199,19 @@ template <class E> void Interpreter<E>::row(const Stage& stage, int64_t row, int
     const bool active = steps.active(row);
     for (int32_t k = 0; k < stage.count; ++k) {
         const Instruction& i = run.instructions[stage.first + k];
-        T* to = registers + i.to * size;
-        const T* a = registers + i.a * size;
-        const int64_t n = whole_vectors(i.width, V);
         if (!active && i.op != Op::store) continue;
+        const int64_t n = whole_vectors(i.width, V);
+        const T* const a = values[i.a].at;
+        const auto other = [&](int32_t number) { return Values<const T>{values[number].at, n}; };
+        T* to = registers + i.to * size;
+        if (i.in_place && n == i.width) {
+            to = steps.write(i.buffer, i.op == Op::vector ? 0 : row) + i.offset;
+            if (i.op == Op::load) to = const_cast<T*>(steps.read(i.buffer, row)) + i.offset;
+            if (i.op == Op::vector || i.op == Op::load) {
+                values[i.to].at = to;
+                continue;
+            }
+        }
         switch (i.op) {
             case Op::load:
             case Op::vector: {
@@ -201,26 +225,29 @@ template <class E> void Interpreter<E>::row(const Stage& stage, int64_t row, int
                 break;
             }
             case Op::set: fill(to, static_cast<T>(i.number), n); break;
-            case Op::store:
-                if (active) copy(steps.write(i.buffer, row) + i.offset, a, i.width);
-                else fill(steps.write(i.buffer, row) + i.offset, T(0), i.width);
-                break;
+            case Op::store: {
+                T* const at = steps.write(i.buffer, row) + i.offset;
+                if (!active) fill(at, T(0), i.width);
+                else if (at != a) copy(at, a, i.width);  // else it was put there
+                continue;
+            }
             case Op::last:
                 if (steps.last(row)) copy(steps.write(i.buffer, row) + i.offset, a, i.width);
-                break;
+                continue;
             case Op::total: {
                 const Buffer& buffer = run.buffers[i.buffer];
                 T* at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset;
                 for (int64_t j = 0; j < i.width; ++j) at[j] += a[j];
-                break;
+                continue;
             }
             case Op::spread: fill(to, *a, n); break;
             case Op::sum: reduce(to, a, i.b, T(0), [](auto x, auto y) { return x + y; }); break;
             case Op::max_row:
                 reduce(to, a, i.b, a[0], [](auto x, auto y) { return (x > y) | (x != x) ? x : y; });
                 break;
-            default: pointwise<T>(i, {to, n}, {a, n}, {registers + i.b * size, n}, {registers + i.c * size, n}, {1, n});
+            default: pointwise<T>(i, {to, n}, {a, n}, other(i.b), other(i.c), {1, n});
         }
+        values[i.to].at = to;
     }
 }
 
