@@ -252,8 +252,8 @@ def test_the_chosen_way_equals_the_definition(
     exact = list(run())
     assert len(chosen) == len(defined) == len(exact) > len(inputs)
     for a, b, truth in zip(chosen, defined, exact, strict=True):
-        # However small a result, values around 1 may stand before it, whose rounding stays: the gradient through
-        # a layer norm over one column is nothing but that.
+        # However small a result, values around 1 may stand before it, whose rounding stays: the gradient
+        # through a layer norm over one column is nothing but that.
         rounding = 6e-8
         assert (a - b).norm() <= 1e-5 * b.norm() + rounding
         # Twice the definition's own distance from float64, and a floor: the definition may be exact by chance
