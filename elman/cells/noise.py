@@ -17,8 +17,9 @@ from elman import states
 from elman.axes import BG, BH, BX, TBG, TBH, TBX, B
 from elman.cells.cell import Cell
 from elman.errors import OptionError
-from elman.fused.noise import Sites, sites, told
+from elman.fused.noise import sites, told
 from elman.fused.operations import Objection
+from elman.fused.sites import Sites
 
 
 @dataclass(frozen=True)

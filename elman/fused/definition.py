@@ -171,10 +171,12 @@ def _leaf(tensor: Tensor, like: Tensor) -> Tensor:
 
 
 def _gradients(values: Sequence[Tensor], inputs: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
-    pairs = [(value, d) for value, d in zip(values, given, strict=True) if value.requires_grad]
-    outputs, d_outputs = [value for value, _ in pairs], [d for _, d in pairs]
+    # A sum, since gradients that are handed in make PyTorch import its compiler.
+    total = sum((value * d).sum() for value, d in zip(values, given, strict=True) if value.requires_grad)
     found = (
-        torch.autograd.grad(outputs, inputs, d_outputs, allow_unused=True) if pairs else [None] * len(inputs)
+        torch.autograd.grad(total, inputs, allow_unused=True)
+        if isinstance(total, Tensor)
+        else [None] * len(inputs)
     )
     return [torch.zeros_like(t) if d is None else d for d, t in zip(found, inputs, strict=True)]
 

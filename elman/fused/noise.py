@@ -18,10 +18,12 @@ Masks that never meet a step (on the whole input or output) are not here: they a
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from elman.errors import OptionError, ShapeError
@@ -29,31 +31,10 @@ from elman.fused import bfloat16
 from elman.fused.likeness import likeness
 from elman.fused.operations import Objection
 from elman.fused.program import POINTWISE, Builder
+from elman.fused.sites import Sites, Weight
 from elman.fused.trace import Split, Traced, candidates, settings, trace_cell, trace_marked
 
 PREFIX = "noise."
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A matrix that multiplies the state. ``columns`` of its operand are what it reads of the state."""
-
-    matrix: str
-    shape: tuple[int, int]
-    axis: int
-    columns: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Sites:
-    """Where noise can fall in a cell: for each kind the names, with the width of the mask."""
-
-    input_per_gate: dict[str, int]
-    state: dict[str, int]
-    state_per_gate: dict[str, int]
-    candidate: dict[str, int]
-    zoneout: dict[str, int]
-    weights: dict[str, Weight]
 
 
 class Traces:
@@ -146,25 +127,42 @@ def sites(cell: Any) -> Sites:
     Raises:
         Objection: the cell cannot be expressed as Programs.
     """
+    return Sites.of(_told(cell)) if torch.compiler.is_compiling() else _sites_of(cell)
+
+
+def _sites_of(cell: Any) -> Sites:
     known = _known.setdefault(cell, {})
     key = settings(cell)
     if key not in known:
-        plain = traces(cell, frozenset())
-        advance, leaves = plain.advance, plain.advance.state_names
-        widths = {name: advance.program.nodes[node].width for name, node in advance.program.outputs}
-        with bfloat16.as_written():
-            marked = candidates(cell)
-        known[key] = Sites(
-            input_per_gate=_sites(mask_input(plain.project, cell.hidden_size)),
-            state=_sites(mask_state(advance, leaves)),
-            state_per_gate=_sites(mask_state(advance, leaves, cell.hidden_size)),
-            candidate={name.removeprefix(PREFIX): width for name, width in marked.items()},
-            zoneout={_zoneout(leaf): widths[f"{leaf}'"] for leaf in leaves},
-            weights=plain.weights,
-        )
+        known[key] = _find(cell)
     found = known[key]
     assert isinstance(found, Sites)
     return found
+
+
+def _told(cell: Any) -> tuple[Any, ...]:
+    """To a compiler a constant, as in choose: it would guard all cells that are known, which come and go."""
+    with ThreadPoolExecutor(1) as elsewhere:  # where nothing is seen of what the compiler is about
+        return elsewhere.submit(_sites_of, cell).result().told()
+
+
+_told.__dict__["_dynamo_marked_constant"] = True
+
+
+def _find(cell: Any) -> Sites:
+    plain = traces(cell, frozenset())
+    advance, leaves = plain.advance, plain.advance.state_names
+    widths = {name: advance.program.nodes[node].width for name, node in advance.program.outputs}
+    with bfloat16.as_written():
+        marked = candidates(cell)
+    return Sites(
+        input_per_gate=_sites(mask_input(plain.project, cell.hidden_size)),
+        state=_sites(mask_state(advance, leaves)),
+        state_per_gate=_sites(mask_state(advance, leaves, cell.hidden_size)),
+        candidate={name.removeprefix(PREFIX): width for name, width in marked.items()},
+        zoneout={_zoneout(leaf): widths[f"{leaf}'"] for leaf in leaves},
+        weights=plain.weights,
+    )
 
 
 def require(cell: Any, noise: Mapping[str, Tensor], x: Tensor) -> None:
