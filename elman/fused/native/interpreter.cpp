@@ -153,9 +153,9 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                 if (one && tile.unit > 0) continue;
                 for (int64_t r = 0; r < tile.rows; ++r) {
                     T* at = steps.write(i.buffer, tile.row + r) + i.offset + tile.unit;
-                    if (at == a.at + r * a.row) break;  // it was put there
-                    if (active(r)) copy(at, a.at + r * a.row, one ? 1 : tile.units);
-                    else fill(at, T(0), one ? 1 : tile.units);
+                    if (!active(r)) fill(at, T(0), one ? 1 : tile.units);
+                    else if (at == a.at + r * a.row) break;  // it was put there, and so were all: no row has ended
+                    else copy(at, a.at + r * a.row, one ? 1 : tile.units);
                 }
                 continue;
             case Op::last:
