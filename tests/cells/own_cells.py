@@ -199,3 +199,17 @@ class Leaky(Elman):
     def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
         h = 0.5 * state.h + 0.5 * self.candidate(torch.tanh(x + linear(state.h, self.weight_h)))
         return h, HiddenState(h)
+
+
+class Meeting(Elman):
+    """Products whose results meet in one sum, before the scan and in it, with some matrices used twice: their
+    gradients have the same left side."""
+
+    def project(self, x: Tensor) -> Tensor:
+        w = self.weight_x
+        return linear(x, w) + torch.tanh(linear(x * x, w)) + linear(x, self.weight_h) + self.bias
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        u = self.weight_h
+        h = torch.tanh(x + linear(state.h, u) + linear(state.h * state.h, u))
+        return h, HiddenState(h)

@@ -12,6 +12,7 @@ from elman.cells import CELLS, GRU, LSTM, Elman
 from elman.cells.cell import Cell
 from elman.fused import choose, definition, native, scan
 from elman.fused.compiled import Compiled
+from tests.cells.own_cells import Meeting
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
 # Half a minute together; the laws run the executor too.
@@ -220,3 +221,21 @@ def test_an_unused_output_or_state_has_no_part_in_the_gradient() -> None:
         )
         for a, b in zip(mine, theirs, strict=True):
             torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("steps", [3, pytest.param(300, id="in chunks")])
+def test_gradients_with_one_left_side_are_made_together(
+    steps: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
+    torch.set_num_threads(threads)
+    cell = Meeting(37, 37).double()
+    assert choose.objections(cell) == []
+    x = torch.randn(steps, 5, 37, dtype=torch.float64, requires_grad=True)
+    lengths = torch.tensor([steps, steps - 1, 1, 0, steps - 2])
+    state = started(cell, 5)
+    mine = derived(cell, x, state, lengths, choose.scan)
+    theirs = derived(cell, x, state, lengths, definition.scan)
+    for a, b in zip(mine, theirs, strict=True):
+        assert (a - b).norm() <= 1e-11 * (b.norm() + 1e-3)

@@ -5,15 +5,15 @@
 namespace elman {
 namespace {
 
-// Inner steps between two visits of the accumulators to memory: the panels of so many steps stay in the first
-// cache while the next rows pass over them.
-constexpr int64_t BLOCK = 256;
+// The longest inner size between two visits of the accumulators to memory: so much of the panels of a block stays
+// in the second cache while the next rows pass over it.
+constexpr int64_t LENGTH = 1024;
 
 // R rows × P panels in registers. With few accumulators two chains alternate, since each multiply-add waits
-// for the one before it in its chain.
+// for the one before it in its chain. Meanwhile the panel `next` is brought into the second cache.
 template <class E, int R, int P, bool STRIP>
 void block(const E* const* rows, const E* strip, const E* const* panels, int64_t inner, Value<E>* const* out,
-           int64_t stride, bool accumulate) {
+           int64_t stride, bool accumulate, const E* next) {
     using T = Value<E>;
     constexpr int V = LANES<E>, CHAINS = R * P < 8 ? 2 : 1;
     Vector<T> sum[CHAINS][R][P];
@@ -24,7 +24,8 @@ void block(const E* const* rows, const E* strip, const E* const* panels, int64_t
         w[p] = panels[p];
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
-            sum[0][r][p] = accumulate ? load(out[p] + r * stride) : Vector<T>{};
+            if (accumulate) __builtin_prefetch(out[p] + r * stride, 1);  // it is not waited for until the end
+            sum[0][r][p] = Vector<T>{};
             if (CHAINS == 2) sum[CHAINS - 1][r][p] = Vector<T>{};
         }
     }
@@ -34,6 +35,7 @@ void block(const E* const* rows, const E* strip, const E* const* panels, int64_t
     }
     const auto step = [&](int chain, int64_t k) __attribute__((always_inline)) {
         Vector<E> right[P];
+        if (!STRIP) __builtin_prefetch(next + k * V, 0, 2);
 #pragma GCC unroll 8
         for (int p = 0; p < P; ++p) right[p] = load(w[p] + k * V);
 #pragma GCC unroll 8
@@ -56,13 +58,14 @@ void block(const E* const* rows, const E* strip, const E* const* panels, int64_t
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             if (CHAINS == 2) sum[0][r][p] += sum[CHAINS - 1][r][p];
+            if (accumulate) sum[0][r][p] += load(out[p] + r * stride);
             store(out[p] + r * stride, sum[0][r][p]);
         }
     }
 }
 
 template <class E>
-using Block = void (*)(const E* const*, const E*, const E* const*, int64_t, Value<E>* const*, int64_t, bool);
+using Block = void (*)(const E* const*, const E*, const E* const*, int64_t, Value<E>* const*, int64_t, bool, const E*);
 
 // All sizes of block that occur; larger ones than the registers hold are left out.
 template <class E, bool STRIP, int R, int P> constexpr Block<E> block_or_none() {
@@ -108,10 +111,10 @@ template <class E> inline void turn(const Value<E>* from, int64_t row, E* to) {
 
 template <class E>
 void multiply(const E* const* rows, int64_t row_count, const E* const* panels, int64_t panel_count,
-              int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate) {
-    const int64_t groups = parts(panel_count, PANELS);
-    for (int64_t start = 0; start == 0 || start < inner; start += BLOCK) {
-        const int64_t length = inner - start < BLOCK ? inner - start : BLOCK;
+              int64_t inner, Value<E>* const* out, int64_t stride, int64_t ahead, int64_t turn) {
+    const int64_t groups = parts(panel_count, PANELS), lengths = inner > LENGTH ? parts(inner, LENGTH) : 1;
+    for (int64_t n = 0; n < lengths; ++n) {
+        const int64_t start = part(inner, lengths, n), length = part(inner, lengths, n + 1) - start;
         for (int64_t g = 0; g < groups; ++g) {
             const int64_t first = part(panel_count, groups, g), count = part(panel_count, groups, g + 1) - first;
             const E* w[PANELS];
@@ -123,7 +126,8 @@ void multiply(const E* const* rows, int64_t row_count, const E* const* panels, i
                 Value<E>* c[PANELS];
                 for (int64_t r = 0; r < height; ++r) a[r] = rows[row + r] + start;
                 for (int64_t p = 0; p < count; ++p) c[p] = out[first + p] + row * stride;
-                Blocks<E, false>::of[height - 1][count - 1](a, nullptr, w, length, c, stride, accumulate || start > 0);
+                const E* const next = w[(turn + s) % count] + ahead;
+                Blocks<E, false>::of[height - 1][count - 1](a, nullptr, w, length, c, stride, start > 0, next);
             }
         }
     }
@@ -132,7 +136,7 @@ void multiply(const E* const* rows, int64_t row_count, const E* const* panels, i
 template <class E>
 void multiply_strip(const E* strip, int64_t rows, const E* const* panels, int64_t panel_count,
                     int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate) {
-    Blocks<E, true>::of[rows - 1][panel_count - 1](nullptr, strip, panels, inner, out, stride, accumulate);
+    Blocks<E, true>::of[rows - 1][panel_count - 1](nullptr, strip, panels, inner, out, stride, accumulate, nullptr);
 }
 
 // One panel of columns from rows that each lie in one piece.
@@ -168,7 +172,7 @@ void pack_panel(const Value<E>* from, int64_t step_k, int64_t step_n, int64_t in
 }
 
 #define INSTANCES(E) \
-    template void multiply<E>(const E* const*, int64_t, const E* const*, int64_t, int64_t, Value<E>* const*, int64_t, bool); \
+    template void multiply<E>(const E* const*, int64_t, const E* const*, int64_t, int64_t, Value<E>* const*, int64_t, int64_t, int64_t); \
     template void multiply_strip<E>(const E*, int64_t, const E* const*, int64_t, int64_t, Value<E>* const*, int64_t, bool); \
     template void pack_panel<E>(const Value<E>*, int64_t, int64_t, int64_t, int64_t, E*);
 INSTANCES(float)

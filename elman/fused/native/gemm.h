@@ -21,12 +21,15 @@ constexpr int rows_beside(int panels) {
 inline int64_t parts(int64_t whole, int64_t most) { return (whole + most - 1) / most; }
 inline int64_t part(int64_t whole, int64_t count, int64_t k) { return whole * k / count; }
 
-// out[p][r · stride + lane] (+)= Σ_k rows[r][k] · panels[p][k · LANES + lane], any number of rows and panels.
+// out[p][r · stride + lane] = Σ_k rows[r][k] · panels[p][k · LANES + lane], any number of rows and panels.
+//
+// The panels multiplied next are asked for meanwhile, one of them by each call and strip of rows: they lie `ahead`
+// elements behind these, and `turn` says whose turn it is. Without it the first rows would wait for memory.
 template <class E>
 void multiply(const E* const* rows, int64_t row_count, const E* const* panels, int64_t panel_count,
-              int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate);
+              int64_t inner, Value<E>* const* out, int64_t stride, int64_t ahead, int64_t turn);
 
-// The same for one strip: `strip[k · rows + r]`, at most rows_beside(PANELS) rows and PANELS panels.
+// The same (+)= for one strip: `strip[k · rows + r]`, at most rows_beside(PANELS) rows and PANELS panels.
 template <class E>
 void multiply_strip(const E* strip, int64_t rows, const E* const* panels, int64_t panel_count,
                     int64_t inner, Value<E>* const* out, int64_t stride, bool accumulate);

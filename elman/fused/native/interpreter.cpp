@@ -78,7 +78,7 @@ void Interpreter<E>::product(const Group& group, int index, const Tile& tile, in
     int64_t count = 0;
     const int64_t per_product = parts(group.units, V), first = tile.unit / V, across = width / V;
     const auto run_round = [&] {
-        multiply(rows, tile.rows, panels, count, inner, out, to.row, false);
+        multiply(rows, tile.rows, panels, count, inner, out, to.row, across * inner * V, tile.turn);
         count = 0;
     };
     for (int p = 0; p < group.count; ++p)
@@ -173,7 +173,10 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                     Vector<T> total = {};
                     for (int64_t r = 0; r < tile.rows; ++r)
                         if (active(r)) total += load(a.at + r * a.row + j);
-                    for (int64_t lane = 0; lane < V && j + lane < (one ? 1 : tile.units); ++lane) at[j + lane] += total[lane];
+                    const int64_t left = one ? 1 : tile.units - j;
+                    if (left >= V) store(at + j, load(at + j) + total);
+                    else
+                        for (int64_t lane = 0; lane < left; ++lane) at[j + lane] += total[lane];
                 }
                 continue;
             }

@@ -16,6 +16,7 @@ struct Tile {
     int64_t row, rows;    // first row, and how many
     int64_t unit, units;  // first unit, and how many are real; registers are filled up to whole vectors
     int64_t size;         // elements of a register
+    int64_t turn;         // how many tiles of the same units stand above it
 };
 
 // Values are T; E is what its products multiply.

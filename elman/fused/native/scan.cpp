@@ -191,7 +191,7 @@ template <class E> struct Worker {
                 const int64_t down = parts(rows, TILE_VECTORS / panels);
                 for (int64_t k = 0; k < down; ++k) {
                     const int64_t top = part(rows, down, k), height = part(rows, down, k + 1) - top;
-                    next = {row + top, height, unit, left < panels * V ? left : panels * V, TILE_VECTORS * V};
+                    next = {row + top, height, unit, left < panels * V ? left : panels * V, TILE_VECTORS * V, k};
                     interpreter.fetch(stage, next);
                     if (now.rows) interpreter.tile(stage, now);
                     now = next;
@@ -220,11 +220,8 @@ template <class E> struct Worker {
         }
     }
 
-    void factors(int64_t begin, int64_t end, bool fresh) {
-        E* const shared = work.template at<E>(work.layout.shared);
-        E* const own = work.template at<E>(work.layout.own_of(thread));
-        for (int64_t f = 0; f < run.factor_count; ++f)
-            factor(run, run.factors[f], steps, begin, end, fresh, shared, own, barrier, thread, threads);
+    Gradient<E> gradient(int64_t f) const {
+        return {&run, run.factors + f, &steps, work.template at<E>(work.layout.shared)};
     }
 };
 
@@ -239,6 +236,30 @@ template <class E> struct Scan {
     explicit Scan(const Run& r) : run(r), own(r) {
         if (run.before) before.emplace(*run.before);
         if (run.after) after.emplace(*run.after);
+    }
+
+    // Of all matrices: those of the steps first, each with one of `last` that has the same left side; then the others.
+    void gradients(const Worker<E>& steps, const Worker<E>* last, int64_t begin, int64_t end, bool fresh) {
+        const auto add = [&](const Worker<E>& whose, const Gradient<E>* some, int count) {
+            E* const room = whose.work.template at<E>(whose.work.layout.own_of(whose.thread));
+            add_up(some, count, begin, end, fresh, room, barrier, whose.thread, whose.threads);
+        };
+        const int64_t others = last ? last->run.factor_count : 0;
+        uint64_t done = 0;  // which of `last`
+        for (int64_t f = 0; f < run.factor_count; ++f) {
+            Gradient<E> pair[2] = {steps.gradient(f)};
+            int count = 1;
+            for (int64_t k = 0; k < others && k < 64 && count == 1; ++k) {
+                if (done >> k & 1 || last->run.factors[k].accumulate || !same_left(*pair, last->gradient(k))) continue;
+                done |= uint64_t{1} << k;
+                pair[count++] = last->gradient(k);
+            }
+            add(steps, pair, count);
+        }
+        for (int64_t k = 0; k < others; ++k) {
+            const Gradient<E> one = last->gradient(k);
+            if (k >= 64 || !(done >> k & 1)) add(*last, &one, 1);
+        }
     }
 
     void thread(int thread, int threads) {
@@ -260,9 +281,8 @@ template <class E> struct Scan {
             if (last) {
                 barrier.wait(threads);
                 last->visit(begin);
-                last->factors(begin, end, k == 0);
             }
-            steps.factors(begin, end, k == 0);
+            gradients(steps, last ? &*last : nullptr, begin, end, k == 0);
             if (k + 1 < chunks) barrier.wait(threads);  // the next chunk takes the place of this one
         }
     }
