@@ -55,6 +55,13 @@ class Label(NamedTuple):
     colour: str
 
 
+class Span(NamedTuple):
+    """From where to where along the bottom, 0 … 1, a line or a name takes the room just above it."""
+
+    start: float
+    end: float
+
+
 def curves_picture(curves: Sequence[Curve], level: tuple[str, float]) -> Picture:
     """Validation perplexity against seconds; ``level``: a model without steps, as a horizontal line."""
 
@@ -103,8 +110,10 @@ def gradient_picture(flows: Sequence[Flow]) -> Picture:
         axes.yaxis.set_minor_locator(_matplotlib().ticker.NullLocator())
         trained = {flow.name for flow in flows if flow.trained}
         last = max(len(flow.relative) for flow in flows) - 1
+        strip = LEAST_SHARE * (top / LEAST_SHARE) ** 0.08  # what names just above the bottom reach up to
         ends: list[Label] = []
-        exits: list[tuple[float, Flow]] = []
+        exits: list[tuple[Span, Flow]] = []
+        low_down: list[Span] = []
         for flow in flows:
             colour, steps = _colour(flow.name), np.arange(len(flow.relative))
             shown = np.where(flow.relative > 0, flow.relative, LEAST_SHARE * 1e-3)
@@ -112,17 +121,26 @@ def gradient_picture(flows: Sequence[Flow]) -> Picture:
                 axes.plot(steps, shown, color=colour, lw=2.4)
             else:
                 axes.plot(steps, shown, color=colour, lw=1.6, dashes=(3, 2.2))
+            out = _falls_below(shown, LEAST_SHARE) / last if shown[-1] < LEAST_SHARE else None
+            if shown[-1] < strip:
+                low_down.append(Span(_falls_below(shown, strip) / last, 1.0 if out is None else out))
             if flow.trained or flow.name not in trained:
-                height = (np.log10(shown[-1]) - low) / (high - low)
-                if height >= 0:
-                    ends.append(Label(height, flow.name, colour))
+                if out is None:
+                    ends.append(Label((np.log10(shown[-1]) - low) / (high - low), flow.name, colour))
                 else:
-                    exits.append((_falls_below(shown, LEAST_SHARE) / last, flow))
+                    exits.append((low_down[-1], flow))
         axes.set_xlim(0, last)
         axes.set_xlabel("words back from the loss" if wide else "words back")
         _title(axes, "share of the gradient that is left", wide, pad=34)
+        exits.sort(key=lambda leaving: leaving[0].end)
+        width = 0.09 if wide else 0.2  # of a name and the room beside it
+        places = _beside([span for span, _ in exits], low_down, width)
+        for place, (_, flow) in zip(places, exits, strict=True):
+            if place + width > 1:
+                ends.append(Label(0.0, flow.name, _colour(flow.name)))
+            else:
+                _label_exit(axes, place, flow)
         _label_ends(axes, ends)
-        _label_exits(axes, exits, top, last, gap=0.1 if wide else 0.18)
         handles = [
             axes.plot([], [], color=COLOURS["ink"], lw=1.6, dashes=(3, 2.2))[0],
             axes.plot([], [], color=COLOURS["ink"], lw=2.4)[0],
@@ -263,29 +281,37 @@ def _falls_below(values: np.ndarray, level: float) -> float:
     return before + float(logs[before] / (logs[before] - logs[before + 1]))
 
 
-def _label_exits(
-    axes: "Axes", exits: Sequence[tuple[float, Flow]], top: float, last: int, gap: float
-) -> None:
-    """Names lines that leave through the bottom, on their right; of several the first on its left."""
-    ordered = sorted(exits, key=lambda leaving: leaving[0])
-    left, right = (ordered[:1], ordered[1:]) if len(ordered) > 1 else ([], ordered)
-    for _, flow in left:  # where it is when it passes the top of the letters
-        beside = _falls_below(flow.relative, LEAST_SHARE * (top / LEAST_SHARE) ** 0.08)
-        _label_exit(axes, beside / last, flow, "right")
-    places = _apart([place for place, _ in right], gap)
-    for place, (_, flow) in zip(places, right, strict=True):
-        _label_exit(axes, place, flow, "left")
+def _beside(named: Sequence[Span], lines: Sequence[Span], width: float) -> list[float]:
+    """Where names begin that stand at the bottom beside ``named`` lines, on no line and on no other name.
+
+    Each is right of its line if there is room, else left of it, else in the next gap to the right. ``lines``:
+    all that are there, those of ``named`` among them, which ascend.
+
+    >>> _beside([Span(0.5, 0.75)], [Span(0.5, 0.75), Span(0.875, 1.0)], width=0.25)
+    [0.25]
+    """
+    taken, places = list(lines), []
+    for own in named:
+        gaps = sorted(span.end for span in taken if span.end > own.end)
+        place = next(
+            start
+            for start in (own.end, own.start - width, *gaps)
+            if start >= 0
+            and all(start + width <= span.start + 1e-9 or start >= span.end - 1e-9 for span in taken)
+        )
+        places.append(place)
+        taken.append(Span(place, place + width))
+    return places
 
 
-def _label_exit(axes: "Axes", place: float, flow: Flow, align: str) -> None:
-    """Writes the name just above the bottom; ``align``: which end of it is at ``place``."""
+def _label_exit(axes: "Axes", place: float, flow: Flow) -> None:
+    """Writes the name just above the bottom, a little right of ``place``."""
     axes.annotate(
         flow.name,
         (place, 0),
         xycoords="axes fraction",
-        xytext=(7 if align == "left" else -7, 9),
+        xytext=(7, 9),
         textcoords="offset points",
-        ha=align,
         color=_colour(flow.name),
         fontweight="bold",
     )

@@ -9,6 +9,7 @@ Each function returns a piece of HTML and escapes the texts it is given. :func:`
 </section>
 """
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -119,7 +120,7 @@ def page(title: str, lead: str, sections: Sequence[str], footer: str) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n'
+        f'<h1>{escape(title)}</h1>\n<p class="lead">{_prose(lead)}</p>\n'
         + "\n".join(sections)
         + f"\n<footer>{escape(footer)}</footer>\n</main>\n</body>\n</html>\n"
     )
@@ -130,7 +131,7 @@ def section(heading: str, *pieces: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{_prose(text)}</p>"
 
 
 def missing(text: str) -> str:
@@ -154,7 +155,7 @@ def table(rows: Sequence[Row], caption: str) -> str:
     return (
         f"<figure>\n<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(lines)
-        + f"\n</tbody>\n</table>\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+        + f"\n</tbody>\n</table>\n<figcaption>{_prose(caption)}</figcaption>\n</figure>"
     )
 
 
@@ -164,7 +165,7 @@ def figure(picture: Picture, says: str, caption: str) -> str:
         f'<div class="{size}" role="img" aria-label="{escape(says)}">{svg}</div>'
         for size, svg in (("wide", picture.wide), ("narrow", picture.narrow))
     )
-    return f"<figure>\n{drawn}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
+    return f"<figure>\n{drawn}\n<figcaption>{_prose(caption)}</figcaption>\n</figure>"
 
 
 def samples(groups: Sequence[Samples], faint: str | None = None) -> str:
@@ -197,6 +198,11 @@ def duration(seconds: float) -> str:
 def variable(name: str) -> str:
     """The name of a model's colour among the style's variables: ``LSTM + 5-gram`` is ``lstm-5-gram``."""
     return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def _prose(text: str) -> str:
+    """Escaped, and without a break of the line between 5 and gram."""
+    return re.sub(r"(\d)-(?=grams?\b)", r"\1&#8209;", escape(text))
 
 
 def _stand_back(text: str, faint: str | None) -> str:

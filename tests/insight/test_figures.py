@@ -84,6 +84,44 @@ def test_names_keep_their_order_and_their_distance_within_the_figure(heights: li
     assert placed[-1] <= 1 + 1e-9
 
 
+def test_names_at_the_bottom_stand_on_no_line_and_on_no_other_name() -> None:
+    Span, beside = figures.Span, figures._beside
+    elman, gru = Span(0.25, 0.5), Span(0.53125, 0.625)
+    assert beside([gru], [elman, gru], 0.125) == [0.625]  # right of its line
+    assert beside([elman], [elman, gru], 0.125) == [0.125]  # no room on the right: left of it
+    assert beside([elman, gru], [elman, gru], 0.125) == [0.125, 0.625]
+    assert beside([elman, gru], [elman, gru], 0.375) == [0.625, 1.0]  # nor on the left: the next gap
+    close = Span(0.75, 0.8125)  # 0.125 right of GRU, where a name of 0.125 just fits
+    assert beside([gru, close], [elman, gru, close], 0.125) == [0.625, 0.8125]
+    dashed = Span(0.5, 0.75)  # crosses the first: a line without a name is kept clear of too
+    assert beside([elman], [elman, dashed], 0.125) == [0.125]
+
+
+def text_at(svg: str, name: str) -> tuple[float, float]:
+    """Where the first letter of a name stands."""
+    found = re.search(rf"translate\((\S+) (\S+)\)[^>]*>{name}</text>", svg) or re.search(
+        rf'x="(\S+)" y="(\S+)"[^>]*>{name}</text>', svg
+    )
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize("kind", ["wide", "narrow"])
+def test_of_two_lines_that_leave_each_is_named_on_its_right(kind: str) -> None:
+    """As in the demo: GRU between Elman before training and after it, and that at the right edge."""
+    flows = [
+        figures.Flow("Elman", 10 ** (-6 / 25 * np.arange(51.0)), trained=False),
+        figures.Flow("GRU", 10 ** (-6 / 29 * np.arange(51.0)), trained=False),
+        figures.Flow("Elman", 10 ** (-6 / 49 * np.arange(51.0)), trained=True),
+    ]
+    svg = getattr(figures.gradient_picture(flows), kind)
+    left = drawn(svg, "elman")[:, 0].min()
+    right = text_at(svg, "50")[0]  # the last tick's, whose middle is the axis's end
+    gru, elman = text_at(svg, "GRU"), text_at(svg, "Elman")
+    assert 0.58 < (gru[0] - left) / (right - left) < 0.64
+    assert elman[0] > right - 1
+
+
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError) as missing:

@@ -102,6 +102,10 @@ def test_the_best_row_stands_out_and_bars_are_as_long_as_perplexities() -> None:
     assert "<td>1,234,567</td><td>3.2</td><td>50.0" in second
 
 
+def test_the_5_of_5_gram_is_not_left_at_the_end_of_a_line() -> None:
+    assert report.paragraph("a 5-gram, 5-grams & 3-2") == "<p>a 5&#8209;gram, 5&#8209;grams &amp; 3-2</p>"
+
+
 def test_every_colour_is_left_to_the_page_which_has_it_light_and_dark(pictures) -> None:  # type: ignore[no-untyped-def]
     light, dark = report.STYLE.split("@media (prefers-color-scheme: dark)", 1)
     for svg in (svg for picture in pictures for svg in (picture.wide, picture.narrow)):
