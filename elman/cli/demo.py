@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     found = demo.demonstrate(
         demo.Plan(minutes=args.minutes, seed=args.seed),
         args.out or demo.free_folder(),
-        progress=lambda name: on_stderr("words", name),
+        progress=lambda name, after: on_stderr("words", name, after),
         say=options.say,
         data_dir=args.data_dir,
     )

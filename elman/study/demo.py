@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from elman.errors import OptionError, RunError
 from elman.insight import curves
 from elman.insight.curves import Curve
 from elman.insight.gradient_flow import GradientFlow, language_model_flow
-from elman.insight.report import Row, Samples
+from elman.insight.report import Row, Samples, duration
 from elman.measures.perplexity import evaluate
 from elman.models.language_model import RecurrentLanguageModel, RecurrentOptions
 from elman.ngrams import CountedOptions
@@ -35,6 +36,9 @@ from elman.training import optimizers
 from elman.training.options import TrainingOptions
 from elman.training.progress import Progress
 from elman.training.streams import Streams
+
+#: From the seconds that a training takes as a whole to those that the trainings after it will take.
+After = Callable[[float], float]
 
 COUNTED, ELMAN, LSTM, GRU, MIXTURE = "5-gram", "Elman", "LSTM", "GRU", "LSTM + 5-gram"
 FOLDERS = {COUNTED: "5-gram", ELMAN: "elman", LSTM: "lstm"}
@@ -147,13 +151,13 @@ def demonstrate(
     plan: Plan,
     out: Path,
     *,
-    progress: Callable[[str], Progress],
+    progress: Callable[[str, After | None], Progress],
     say: Callable[[str], None],
     data_dir: Path | None = None,
 ) -> Findings:
     """Trains, tests and draws samples from all models of ``plan``, each left in a run folder under ``out``.
 
-    ``progress(name)`` shows the training of a model, ``say`` hears what is being done. Raises
+    ``progress(name, after)`` shows the training of a model, ``say`` hears what is being done. Raises
     :class:`RunError` where ``out`` holds anything, :class:`OptionError` for a plan that cannot be followed.
     """
     began = time.monotonic()
@@ -180,7 +184,7 @@ def _course(
     out: Path,
     corpus: Corpus,
     began: float,
-    progress: Callable[[str], Progress],
+    progress: Callable[[str, After | None], Progress],
     say: Callable[[str], None],
     data_dir: Path | None,
 ) -> Findings:
@@ -189,8 +193,8 @@ def _course(
     start_id = corpus.vocabulary.start_id
     setting = Setting(data_dir, device="cpu")
     counted = plan.recipe(COUNTED, CountedOptions(order=plan.order), None)
-    trained = {COUNTED: begin(counted, out / FOLDERS[COUNTED], setting, progress(COUNTED))}
-    say(f"{COUNTED}: counted in {trained[COUNTED].seconds:.1f} seconds.")
+    trained = {COUNTED: begin(counted, out / FOLDERS[COUNTED], setting, progress(COUNTED, None))}
+    say(f"{COUNTED}: counted in {duration(trained[COUNTED].seconds)} seconds.")
     fresh = {name: _flow(plan, corpus, _fresh(plan, corpus, cell)) for name, cell in UNTRAINED.items()}
     epochs, minutes = _share_time(plan, corpus, began)
     steps_per_epoch = len(_streams(plan, corpus))
@@ -199,7 +203,8 @@ def _course(
         say(f"{name}: {times} through the text, about {60 * minutes[name]:.0f} seconds.")
         recipe = plan.recipe(cell, plan.model(cell), plan.training(cell, epochs, steps_per_epoch))
         setting = Setting(data_dir, device="cpu", max_minutes=SLACK * minutes[name])
-        trained[name] = begin(recipe, out / FOLDERS[name], setting, progress(name))
+        after = partial(_seconds_after, name, minutes)
+        trained[name] = begin(recipe, out / FOLDERS[name], setting, progress(name, after))
     say("Mixing, testing, drawing samples.")
     models: dict[str, LanguageModel] = {name: runs.load(out / FOLDERS[name]).model for name in trained}
     mixing = time.monotonic()
@@ -277,6 +282,13 @@ def _share_time(plan: Plan, corpus: Corpus, began: float) -> tuple[int, Mapping[
     planned = {name: epochs * epoch[name] + validation[name] for name in NETWORKS}
     fits = min(1.0, SLACK * left / sum(planned.values()))
     return epochs, {name: fits * minutes for name, minutes in planned.items()}
+
+
+def _seconds_after(name: str, minutes: Mapping[str, float], seconds: float) -> float:
+    """What the networks after ``name`` take if its ``seconds``, beside its ``minutes``, tell how they run."""
+    names = list(minutes)
+    to_come = sum(minutes[each] for each in names[names.index(name) + 1 :])
+    return seconds * to_come / minutes[name]
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """What a training shows while it runs: a bar on a terminal, a line now and then elsewhere, or nothing."""
 
+import math
 import sys
 import time
+from collections.abc import Callable
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -55,13 +57,24 @@ class Shown:
 
     Words are measured in perplexity, characters in nats. ``live`` draws one bar in place; otherwise a line
     is written at most every ten seconds. What :meth:`say` and :meth:`evaluated` write stays on the screen.
+    ``after``, for one training of several: from the seconds that it takes as a whole to those of all that
+    follow it; until the last, the time left until all are trained is shown too.
     """
 
-    def __init__(self, stream: TextIO, unit: str = "words", *, live: bool, title: str = "") -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        unit: str = "words",
+        *,
+        live: bool,
+        title: str = "",
+        after: Callable[[float], float] | None = None,
+    ) -> None:
         self._console = Console(file=stream, highlight=False, soft_wrap=True)
         self._unit = unit
         self._live = live
         self._title = f"{title} · " if title else ""
+        self._after = after
         self._bar: RichProgress | None = None
         self._task = TaskID(0)
         self._epochs = 0
@@ -108,19 +121,21 @@ class Shown:
 
     def _line(self, step: int, epoch: int, seconds: float) -> str:
         left = seconds / (step - self._first_step) * (self._total_steps - step)
-        stops = None if self._limit is None else max(0.0, self._limit - seconds)
-        limited = stops is not None and stops < left
+        stops = math.inf if self._limit is None else max(0.0, self._limit - seconds)
+        ends = f"stops in {clock(stops)}" if stops < left else f"{clock(left)} left"
+        left = min(left, stops)
+        if self._after is not None and (follows := self._after(seconds + left)) > 0:
+            ends += f", {clock(left + follows)} until all are trained"
         so_far = measured(Perplexity(self._nats / self._weight, 1), self._unit)
         return (
             f"{self._title}epoch {epoch}/{self._epochs} · {100 * step / self._total_steps:.0f}% · {so_far}"
-            f" · {self._tokens / seconds:,.0f} tokens/s · "
-            + (f"stops in {clock(stops or 0)}" if limited else f"{clock(left)} left")
+            f" · {self._tokens / seconds:,.0f} tokens/s · {ends}"
         )
 
 
-def on_stderr(unit: str = "words", title: str = "") -> Shown:
+def on_stderr(unit: str = "words", title: str = "", after: Callable[[float], float] | None = None) -> Shown:
     """A bar where stderr is a terminal, plain lines elsewhere."""
-    return Shown(sys.stderr, unit, live=sys.stderr.isatty(), title=title)
+    return Shown(sys.stderr, unit, live=sys.stderr.isatty(), title=title, after=after)
 
 
 def measured(cost: Perplexity, unit: str) -> str:

@@ -1,11 +1,14 @@
 """The demo on a small text: its numbers are those that the runs themselves give, and its page says them."""
 
+import io
 import json
 import math
 import random
 import re
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ from elman.study import demo, demo_page
 from elman.study.demo import Findings, Plan
 from elman.text.config import TextOptions
 from elman.training import journal
-from elman.training.progress import Silent
+from elman.training.progress import Shown, Silent
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +68,7 @@ def found(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Findings:
     torch.set_num_threads(1)
     said: list[str] = []
     out = tmp_path_factory.mktemp("out") / "demo"
-    findings = demo.demonstrate(small(text), out, progress=lambda _: Silent(), say=said.append)
+    findings = demo.demonstrate(small(text), out, progress=lambda *_: Silent(), say=said.append)
     assert any("words to learn from" in line for line in said)
     return findings
 
@@ -124,6 +127,26 @@ def test_both_networks_go_through_the_text_equally_often(found: Findings) -> Non
     assert trained[0].epochs == found.epochs >= 1
     assert trained[0].learning_rate == 0.02
     assert trained[1] == replace(trained[0], learning_rate=0.03)
+
+
+def test_the_time_left_of_the_demo_goes_by_the_rate_that_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Planned: Elman 60 seconds, LSTM 90. Elman runs half as fast as planned."""
+    now, stream = [500.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    minutes = {"Elman": 1.0, "LSTM": 1.5}
+    for name, seconds_per_step in (("Elman", 1.2), ("LSTM", 0.9)):
+        after = partial(demo._seconds_after, name, minutes)
+        shown = Shown(stream, live=False, title=name, after=after)
+        shown.begin(step=0, total_steps=100, epochs=1, seconds_left=None)
+        for step in range(1, 51):
+            now[0] += seconds_per_step
+            shown.advance(step, 1, 1.0, 6)
+    last = [[line for line in stream.getvalue().splitlines() if name in line][-1] for name in minutes]
+    # 54 s after the first line at 10.8 s, Elman is at step 45: 66 s are left, then 2 × 90 s
+    assert last[0].endswith("45% · perplexity 2.7 · 5 tokens/s · 1:06 left, 4:06 until all are trained")
+    assert last[1].endswith("48% · perplexity 2.7 · 7 tokens/s · 0:47 left")
 
 
 def test_three_samples_of_each_go_on_from_the_prompt_and_differ(found: Findings) -> None:
@@ -208,7 +231,7 @@ def test_nothing_is_overwritten(found: Findings, tmp_path: Path, monkeypatch: py
     assert demo.free_folder() == Path("elman-demo-3")
     before = sorted(found.out.rglob("*"))
     with pytest.raises(RunError) as there:
-        demo.demonstrate(found.plan, found.out, progress=lambda _: Silent(), say=lambda _: None)
+        demo.demonstrate(found.plan, found.out, progress=lambda *_: Silent(), say=lambda _: None)
     assert str(there.value).splitlines()[1:] == [
         "  Something is there already.",
         "  Give another folder with --out, or none: then the next free one is taken.",
@@ -223,7 +246,7 @@ def test_a_plan_that_cannot_be_followed_is_refused_before_anything_is_read(
         demo.demonstrate(
             small(text, minutes=0.0, seed=-1, hidden_size=0),
             tmp_path / "x",
-            progress=lambda _: Silent(),
+            progress=lambda *_: Silent(),
             say=print,
         )
     for said in (

@@ -46,6 +46,20 @@ def test_the_loss_shown_weighs_late_steps_more_and_a_limit_of_time_bounds_what_i
     )
 
 
+def test_what_follows_a_training_is_added_to_the_time_left(clock: list[float]) -> None:
+    """30 steps are left at 3 seconds each: 120 seconds in all, 90 with a limit, and twice that afterwards."""
+    for limit, ends in (
+        (None, "1:30 left, 5:30 until all are trained"),
+        (90, "stops in 1:00, 4:00 until all are trained"),
+    ):
+        stream = io.StringIO()
+        shown = Shown(stream, live=False, title="Elman", after=lambda seconds: 2 * seconds)
+        shown.begin(step=0, total_steps=40, epochs=1, seconds_left=limit)
+        clock[0] += 30
+        shown.advance(10, 1, math.log(80), 600)
+        assert stream.getvalue() == f"Elman · epoch 1/1 · 25% · perplexity 80.0 · 20 tokens/s · {ends}\n"
+
+
 def test_a_bar_is_drawn_in_place_and_evaluations_stay(
     clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
