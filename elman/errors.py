@@ -5,6 +5,8 @@ Line one says what was asked, with its sizes; line two what came; line three wha
     ShapeError: LSTM(input_size=650, hidden_size=650) was given 300 features per step.
       x is 35×20×300 (T B X); X must be 650.
       In a recipe, leave model.input_size out to tie it to the embedding.
+
+Under ``torch.compile(fullgraph=True)`` PyTorch raises an error of its own, in which the three lines stand.
 """
 
 
@@ -12,10 +14,13 @@ class ElmanError(Exception):
     """Base of all errors that a caller can cause. ``str(error)`` is the three lines."""
 
     def __init__(self, asked: str, came: str, do: str) -> None:
-        super().__init__(f"{asked}\n  {came}\n  {do}")
+        # Without super().__init__, which PyTorch's compiler cannot follow: it would tell of that instead.
         self.asked = asked
         self.came = came
         self.do = do
+
+    def __str__(self) -> str:
+        return f"{self.asked}\n  {self.came}\n  {self.do}"
 
     def __reduce__(self) -> tuple[type["ElmanError"], tuple[str, str, str]]:
         return type(self), (self.asked, self.came, self.do)

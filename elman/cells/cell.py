@@ -198,8 +198,7 @@ class Cell(Recurrence):
             require_lengths(lengths, x)
         if not noise:
             return choose.scan(self, x, state, lengths, reverse=reverse)
-        if not torch.compiler.is_compiling():
-            require(self, noise, x)
+        require(self, noise, x)
         within = {name: mask for name, mask in noise.items() if name not in ("input", "output")}
         if "input" in noise:
             x = x * noise["input"].detach().to(x)

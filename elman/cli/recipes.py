@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 SUMMARY = """\
 Lists the recipes: each repeats one published number, which stands beside ours (the test text's, or the
-validation text's where there is none). `elman recipes show NAME` prints one, with all its keys."""
+validation text's where there is none). `elman recipes show NAME` prints one as it was written, and with
+--scale as it runs, with all its keys."""
 EXAMPLE = """\
   elman recipes show zaremba2014-ptb-small
   elman recipes show karpathy2015-shakespeare --scale laptop

@@ -185,8 +185,10 @@ def require(cell: Any, noise: Mapping[str, Tensor], x: Tensor) -> None:
         shape = tuple(mask.shape)
         if name in weights and shape == weights[name].shape:
             continue
-        if name in places and shape in {(t, b, places[name]) for t in (1, steps) for b in (1, batch)}:
-            continue
+        if name in places and len(shape) == 3:
+            t, b, width = shape
+            if t in (1, steps) and b in (1, batch) and width == places[name]:
+                continue
         wanted = f"there is no {name} among {', '.join([*places, *weights])}"
         if name in places:
             wanted = f"it must be 1 or {steps} × 1 or {batch} × {places[name]} (T B H)"

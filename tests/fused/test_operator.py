@@ -200,6 +200,55 @@ def test_masks_are_handed_through_the_graph(kind: type[LSTM] | type[GRU]) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("fullgraph", [True, False])
+@pytest.mark.parametrize(
+    ("site", "given", "came"),
+    [
+        ("state.h", torch.ones(1, 3, 4), "The mask is 1×3×4; it must be 1 or 5 × 1 or 2 × 4 (T B H)."),
+        ("zoneout.c", torch.ones(5, 2, 3), "The mask is 5×2×3; it must be 1 or 5 × 1 or 2 × 4 (T B H)."),
+        ("input", torch.ones(1, 2, 7), "The mask is 1×2×7; it must be 1 or 5 × 1 or 2 × 3 (T B H)."),
+        ("weights.0", torch.ones(4, 16), "The mask is 4×16; it must be 16 × 4, the shape of that matrix."),
+        ("state.q", torch.ones(1, 2, 4), "The mask is 1×2×4; there is no state.q among input, output, "),
+        (None, torch.tensor([1, 2, 3]), "; it must be 2 int64 numbers from 0 to 5."),
+    ],
+    ids=["batch", "width", "input", "weights", "name", "lengths"],
+)
+def test_what_does_not_fit_is_told_in_our_words(
+    site: str | None, given: Tensor, came: str, fullgraph: bool
+) -> None:
+    """PyTorch goes on without a graph where it may, and we raise; where it may not, its error quotes ours."""
+    torch._dynamo.reset()
+    cell, x = LSTM(3, 4), torch.randn(5, 2, 3)
+    lengths, noise = (given, None) if site is None else (None, {site: given})
+    run = torch.compile(
+        lambda x: cell.scan(x, lengths=lengths, noise=noise)[0], fullgraph=fullgraph, backend="aot_eager"
+    )
+    with pytest.raises(torch._dynamo.exc.Unsupported if fullgraph else ShapeError) as raised:
+        run(x)
+    asked, do = (
+        ("A scan over 5×2×3 (T B X) was given lengths.", "Give one length per sequence of the batch, in")
+        if site is None
+        else (f"of 2 sequences with a mask {site}.", "Draw masks with Noisy(cell, noise).draw(batch, steps).")
+    )
+    said = str(raised.value)
+    assert said.index(asked) < said.index(came) < said.index(do)
+    assert ("ShapeError(" in said) == fullgraph
+
+
+@pytest.mark.slow
+def test_masks_of_other_sizes_need_no_other_graph() -> None:
+    torch._dynamo.reset()
+    cell, graphs = LSTM(3, 4), torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    run = torch.compile(
+        lambda x, mask: cell.scan(x, noise={"state.h": mask})[0], fullgraph=True, dynamic=True, backend=graphs
+    )
+    for steps, batch in ((5, 2), (7, 3), (6, 4)):
+        x, mask = torch.randn(steps, batch, 3), torch.rand(1, batch, 4) + 0.5
+        assert torch.equal(run(x, mask), cell.scan(x, noise={"state.h": mask})[0])
+    assert graphs.frame_count == 1
+
+
+@pytest.mark.slow
 def test_mapped_and_differentiated_forwards_inside_a_graph() -> None:
     torch._dynamo.reset()
     cell, x = GRU(3, 4), torch.randn(5, 2, 3)
