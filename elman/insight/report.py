@@ -65,7 +65,7 @@ tr.best td:last-child { font-weight: 700; }
 .samples i { color: var(--quiet); }
 pre { background: var(--raised); border-radius: 4px; padding: 14px 18px; margin: 14px 0 0; overflow-x: auto;
   font: 14px/1.75 var(--mono); }
-pre span { color: var(--quiet); }
+pre span { color: var(--quiet); white-space: pre-wrap; }  /* commands scroll, what they do is read */
 code { font: .92em var(--mono); }
 .missing { background: var(--raised); border-left: 3px solid var(--elman); padding: 12px 16px; }
 footer { margin-top: 64px; padding-top: 16px; border-top: 1px solid var(--faint); font-size: 14px;
