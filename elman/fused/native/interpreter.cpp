@@ -107,7 +107,9 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
     constexpr int V = LANES<T>;
     const int64_t width = whole_vectors(tile.units, V);
     const bool whole = steps.all_active();
-    const bool in_place = whole && width == tile.units;  // where rows have ended or a vector is not full, copies are made
+    // Where a vector is not full copies are made. Of rows that have ended anything may be read, and what is made of it
+    // stays theirs: it is not added up, and zeros are stored over it.
+    const bool in_place = width == tile.units;
     const auto active = [&](int64_t r) { return whole || steps.active(tile.row + r); };
     bool any = whole;
     for (int64_t r = 0; !any && r < tile.rows; ++r) any = active(r);
@@ -154,8 +156,9 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                 for (int64_t r = 0; r < tile.rows; ++r) {
                     T* at = steps.write(i.buffer, tile.row + r) + i.offset + tile.unit;
                     if (!active(r)) fill(at, T(0), one ? 1 : tile.units);
-                    else if (at == a.at + r * a.row) break;  // it was put there, and so were all: no row has ended
-                    else copy(at, a.at + r * a.row, one ? 1 : tile.units);
+                    else if (at == a.at + r * a.row) {  // it was put there
+                        if (whole) break;
+                    } else copy(at, a.at + r * a.row, one ? 1 : tile.units);
                 }
                 continue;
             case Op::last:
