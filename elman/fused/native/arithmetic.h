@@ -21,47 +21,63 @@ struct Area {
     }
 };
 
-template <class T, class Function> inline void each_one(Values<T> to, Values<const T> a, Area area, Function function) {
-    area = area.joined(to.row, a.row);
-    for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row)
-        for (int64_t k = 0; k < area.width; k += LANES<T>) store(to.at + k, function(load(a.at + k)));
+template <class T, class Function>
+inline void each_one(const Values<T>& to, const Values<T>& a, const Area& whole, Function function) {
+    const Area area = whole.joined(to.row, a.row);
+    T* out = to.at;
+    const T* x = a.at;
+    for (int64_t r = 0; r < area.rows; ++r, out += to.row, x += a.row)
+        for (int64_t k = 0; k < area.width; k += LANES<T>) store(out + k, function(load(x + k)));
 }
 
 template <class T, class Function>
-inline void each_two(const Instruction& i, Values<T> to, Values<const T> a, Values<const T> b, Area area, Function function) {
-    constexpr int V = LANES<T>;
+inline void each_two(const Instruction& i, const Values<T>& to, const Values<T>& a, const Values<T>& b, const Area& whole,
+                     Function function) {
+    using V = Vector<T>;
+    T* out = to.at;
+    const T *x = a.at, *y = b.at;
+    const int64_t rows = whole.rows, width = whole.width;
     switch (i.form) {
-        case Form::registers:
-            area = area.joined(to.row, a.row, b.row);
-            for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row, b.at += b.row)
-                for (int64_t k = 0; k < area.width; k += V) store(to.at + k, function(load(a.at + k), load(b.at + k)));
+        case Form::registers: {
+            const Area area = whole.joined(to.row, a.row, b.row);
+            for (int64_t r = 0; r < area.rows; ++r, out += to.row, x += a.row, y += b.row)
+                for (int64_t k = 0; k < area.width; k += LANES<T>) store(out + k, function(load(x + k), load(y + k)));
             return;
+        }
         case Form::right_number:
-        case Form::right_scalar: {
-            const Vector<T> right = all(i.form == Form::right_number ? static_cast<T>(i.number) : *b.at);
-            each_one(to, a, area, [&](Vector<T> left) { return function(left, right); });
-            return;
-        }
+            return each_one(to, a, whole, [&, right = all(static_cast<T>(i.number))](V left) { return function(left, right); });
         case Form::left_number:
-        case Form::left_scalar: {
-            const Vector<T> left = all(i.form == Form::left_number ? static_cast<T>(i.number) : *a.at);
-            each_one(to, b, area, [&](Vector<T> right) { return function(left, right); });
+            return each_one(to, b, whole, [&, left = all(static_cast<T>(i.number))](V right) { return function(left, right); });
+        case Form::right_scalar:
+            for (int64_t r = 0; r < rows; ++r, out += to.row, x += a.row, y += b.row) {
+                const V right = all(*y);
+                for (int64_t k = 0; k < width; k += LANES<T>) store(out + k, function(load(x + k), right));
+            }
             return;
-        }
+        case Form::left_scalar:
+            for (int64_t r = 0; r < rows; ++r, out += to.row, x += a.row, y += b.row) {
+                const V left = all(*x);
+                for (int64_t k = 0; k < width; k += LANES<T>) store(out + k, function(left, load(y + k)));
+            }
+            return;
     }
 }
 
 template <class T, class Function>
-inline void each_three(Values<T> to, Values<const T> a, Values<const T> b, Values<const T> c, Area area, Function function) {
-    area = area.joined(to.row, a.row, b.row, c.row);
-    for (int64_t r = 0; r < area.rows; ++r, to.at += to.row, a.at += a.row, b.at += b.row, c.at += c.row)
+inline void each_three(const Values<T>& to, const Values<T>& a, const Values<T>& b, const Values<T>& c, const Area& whole,
+                       Function function) {
+    const Area area = whole.joined(to.row, a.row, b.row, c.row);
+    T* out = to.at;
+    const T *x = a.at, *y = b.at, *z = c.at;
+    for (int64_t r = 0; r < area.rows; ++r, out += to.row, x += a.row, y += b.row, z += c.row)
         for (int64_t k = 0; k < area.width; k += LANES<T>)
-            store(to.at + k, function(load(a.at + k), load(b.at + k), load(c.at + k)));
+            store(out + k, function(load(x + k), load(y + k), load(z + k)));
 }
 
 // One operation over a tile; widths are whole vectors. False: the operation is not pointwise.
 template <class T>
-bool pointwise(const Instruction& i, Values<T> to, Values<const T> a, Values<const T> b, Values<const T> c, Area n) {
+bool pointwise(const Instruction& i, const Values<T>& to, const Values<T>& a, const Values<T>& b, const Values<T>& c,
+               const Area& n) {
     using V = Vector<T>;
     const auto one = [](auto condition) { return condition ? all(T(1)) : V{}; };
     switch (i.op) {

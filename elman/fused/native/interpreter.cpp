@@ -193,67 +193,88 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                 for (int64_t r = 0; r < tile.rows; ++r) copy(to.at + r * to.row, a.at + r * a.row, width);
                 break;
             default:
-                pointwise<T>(i, to, {a.at, a.row}, {values[i.b].at, values[i.b].row}, {values[i.c].at, values[i.c].row},
-                             {tile.rows, width});
+                pointwise<T>(i, to, a, values[i.b], values[i.c], {tile.rows, width});
         }
         values[i.to] = to;
     }
 }
 
-template <class E> void Interpreter<E>::row(const Stage& stage, int64_t row, int64_t size) const {
+template <class E> void Interpreter<E>::rows(const Stage& stage, int64_t row, int64_t rows, int64_t size) const {
     constexpr int V = LANES<T>;
-    const bool active = steps.active(row);
+    const bool whole = steps.all_active();
+    const auto active = [&](int64_t r) { return whole || steps.active(row + r); };
+    // Rows of all registers begin at one distance: a result may take the register of a narrower argument, row by row.
+    const int64_t apart = whole_vectors(stage.width, V);
     for (int32_t k = 0; k < stage.count; ++k) {
         const Instruction& i = run.instructions[stage.first + k];
-        if (!active && i.op != Op::store) continue;
         const int64_t n = whole_vectors(i.width, V);
-        const T* const a = values[i.a].at;
-        const auto other = [&](int32_t number) { return Values<const T>{values[number].at, n}; };
-        T* to = registers + i.to * size;
-        if (i.in_place && n == i.width) {
-            to = steps.write(i.buffer, i.op == Op::vector ? 0 : row) + i.offset;
-            if (i.op == Op::load) to = const_cast<T*>(steps.read(i.buffer, row)) + i.offset;
-            if (i.op == Op::vector || i.op == Op::load) {
-                values[i.to].at = to;
+        const Values<T>& a = values[i.a];
+        Values<T> to{registers + i.to * size, apart};
+        const bool loaded = i.op == Op::load || i.op == Op::vector;
+        if (i.in_place && n == i.width && (rows == 1 || i.op == Op::vector || steps.even(i.buffer))) {
+            const int64_t of = i.op == Op::vector ? 0 : row;
+            to.at = (i.op == Op::load ? const_cast<T*>(steps.read(i.buffer, of)) : steps.write(i.buffer, of)) + i.offset;
+            to.row = i.op == Op::vector ? 0 : steps.distance(i.buffer);
+            if (loaded) {
+                values[i.to] = to;
                 continue;
             }
         }
         switch (i.op) {
             case Op::load:
-            case Op::vector: {
-                const T* from = (i.op == Op::load ? steps.read(i.buffer, row) : steps.write(i.buffer, 0)) + i.offset;
-                if (i.width == 1) {
-                    store(to, all(*from));
-                } else {
-                    copy(to, from, i.width);
-                    fill(to + i.width, T(0), n - i.width);
+            case Op::vector:
+                for (int64_t r = 0; r < rows; ++r) {
+                    const T* from = (i.op == Op::load ? steps.read(i.buffer, row + r) : steps.write(i.buffer, 0)) + i.offset;
+                    T* const line = to.at + r * to.row;
+                    if (i.width == 1) store(line, all(*from));
+                    else {
+                        copy(line, from, i.width);
+                        fill(line + i.width, T(0), n - i.width);
+                    }
                 }
                 break;
-            }
-            case Op::set: fill(to, static_cast<T>(i.number), n); break;
-            case Op::store: {
-                T* const at = steps.write(i.buffer, row) + i.offset;
-                if (!active) fill(at, T(0), i.width);
-                else if (at != a) copy(at, a, i.width);  // else it was put there
+            case Op::set:
+                for (int64_t r = 0; r < rows; ++r) fill(to.at + r * to.row, static_cast<T>(i.number), n);
+                break;
+            case Op::store:
+                for (int64_t r = 0; r < rows; ++r) {
+                    T* const at = steps.write(i.buffer, row + r) + i.offset;
+                    if (!active(r)) fill(at, T(0), i.width);
+                    else if (at != a.at + r * a.row) copy(at, a.at + r * a.row, i.width);  // else it was put there
+                }
                 continue;
-            }
             case Op::last:
-                if (steps.last(row)) copy(steps.write(i.buffer, row) + i.offset, a, i.width);
+                for (int64_t r = 0; steps.last_of_any() && r < rows; ++r)
+                    if (steps.last(row + r)) copy(steps.write(i.buffer, row + r) + i.offset, a.at + r * a.row, i.width);
                 continue;
             case Op::total: {
                 const Buffer& buffer = run.buffers[i.buffer];
-                T* at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset;
-                for (int64_t j = 0; j < i.width; ++j) at[j] += a[j];
+                T* const at = static_cast<T*>(buffer.at) + thread * buffer.step + i.offset;
+                for (int64_t r = 0; r < rows; ++r) {
+                    if (!active(r)) continue;
+                    const T* const from = a.at + r * a.row;
+                    int64_t j = 0;
+                    for (; j + V <= i.width; j += V) store(at + j, load(at + j) + load(from + j));
+                    for (; j < i.width; ++j) at[j] += from[j];
+                }
                 continue;
             }
-            case Op::spread: fill(to, *a, n); break;
-            case Op::sum: reduce(to, a, i.b, T(0), [](auto x, auto y) { return x + y; }); break;
-            case Op::max_row:
-                reduce(to, a, i.b, a[0], [](auto x, auto y) { return (x > y) | (x != x) ? x : y; });
+            case Op::spread:
+                for (int64_t r = 0; r < rows; ++r) fill(to.at + r * to.row, a.at[r * a.row], n);
                 break;
-            default: pointwise<T>(i, {to, n}, {a, n}, other(i.b), other(i.c), {1, n});
+            case Op::sum:
+                for (int64_t r = 0; r < rows; ++r)
+                    reduce(to.at + r * to.row, a.at + r * a.row, i.b, T(0), [](auto x, auto y) { return x + y; });
+                break;
+            case Op::max_row:
+                for (int64_t r = 0; r < rows; ++r)
+                    reduce(to.at + r * to.row, a.at + r * a.row, i.b, a.at[r * a.row],
+                           [](auto x, auto y) { return (x > y) | (x != x) ? x : y; });
+                break;
+            default:
+                pointwise<T>(i, to, a, values[i.b], values[i.c], {rows, n});
         }
-        values[i.to].at = to;
+        values[i.to] = to;
     }
 }
 

@@ -1,4 +1,4 @@
-// Runs a stage's instructions over a tile of rows × units, or over one row.
+// Runs a stage's instructions over a tile of rows × units, or over whole rows.
 #pragma once
 
 #include "arithmetic.h"
@@ -11,7 +11,10 @@ namespace elman {
 // large enough that choosing the operation costs nothing.
 constexpr int TILE_VECTORS = 24;
 
-// A tile: rows × whole vectors of units. In a stage by rows: one row, and registers of `size` elements.
+// So much all registers of some whole rows may take, which a stage by rows does at a time.
+constexpr int64_t REGISTER_BYTES = 32 * 1024, MOST_WHOLE_ROWS = 8;
+
+// A tile: rows × whole vectors of units.
 struct Tile {
     int64_t row, rows;    // first row, and how many
     int64_t unit, units;  // first unit, and how many are real; registers are filled up to whole vectors
@@ -40,7 +43,9 @@ template <class E> struct Interpreter {
     void fetch(const Stage& stage, const Tile& tile) const;
 
     void tile(const Stage& stage, const Tile& tile) const;
-    void row(const Stage& stage, int64_t row, int64_t size) const;
+
+    // Of a stage by rows; its registers have `size` elements.
+    void rows(const Stage& stage, int64_t row, int64_t rows, int64_t size) const;
 
   private:
     void product(const Group& group, int index, const Tile& tile, int64_t width, Values<T> to) const;

@@ -83,7 +83,15 @@ template <class E> struct Layout {
 
     static int64_t register_size(const Stage& stage) {
         if (!stage.by_rows) return TILE_VECTORS * LANES<T>;
-        return (parts(stage.width, LANES<T>)) * LANES<T>;
+        // One vector more: registers a power of two apart would all fall into the same few lines of the first cache.
+        return (whole_rows(stage) * parts(stage.width, LANES<T>) + 1) * LANES<T>;
+    }
+
+    // How many rows a stage by rows does at a time.
+    static int64_t whole_rows(const Stage& stage) {
+        const int64_t bytes = stage.registers * parts(stage.width, LANES<T>) * VECTOR_BYTES;
+        const int64_t fit = bytes ? REGISTER_BYTES / bytes : MOST_WHOLE_ROWS;
+        return fit < 1 ? 1 : fit < MOST_WHOLE_ROWS ? fit : MOST_WHOLE_ROWS;
     }
 
     // Room for the left sides of a stage that are made anew.
@@ -210,8 +218,9 @@ template <class E> struct Worker {
             const Stage& stage = run.stages[s];
             if (stage.barrier) barrier.wait(threads);
             if (stage.by_rows) {
-                for (int64_t row = first_row; row < last_row; ++row)
-                    interpreter.row(stage, row, Layout<E>::register_size(stage));
+                const int64_t whole = Layout<E>::whole_rows(stage), size = Layout<E>::register_size(stage);
+                for (int64_t row = first_row; row < last_row; row += whole)
+                    interpreter.rows(stage, row, last_row - row < whole ? last_row - row : whole, size);
                 continue;
             }
             Rectangle mine[3];
