@@ -42,6 +42,7 @@ class BuildExecutor(build_ext):
         for level, flags in levels().items():
             target = self._folder() / f"executor.{level}.so"
             target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)  # of older sources
             given = os.environ.get("CXXFLAGS", "").split()
             command = [*compiler.split(), *FLAGS.split(), *flags.split(), *given, *self.extensions[0].sources]
             running[level] = subprocess.Popen(
@@ -61,8 +62,13 @@ class BuildExecutor(build_ext):
         print(f"elman: {why}; {what}")
 
     def copy_extensions_to_source(self) -> None:
+        for path in NATIVE.glob("executor.*.so"):
+            if not (self._folder() / path.name).exists():
+                path.unlink()
         for path in self._folder().glob("executor.*.so"):
-            shutil.copy2(path, NATIVE)
+            copied = NATIVE / f"{path.name}.new"
+            shutil.copy2(path, copied)
+            os.replace(copied, NATIVE / path.name)  # what runs on the old one goes on
 
     def get_outputs(self) -> list[str]:
         return [str(path) for path in self._folder().glob("executor.*.so")]
