@@ -46,12 +46,14 @@ class Store:
 
 @dataclass
 class Lowered:
-    """The pieces of a Program. ``home`` says in which buffer each output stands (several may share one);
-    ``scratch`` are the buffers that only the step itself needs, with their widths."""
+    """The pieces of a Program. ``home`` says in which buffer each output stands (several may share one), and
+    ``starts`` from which column on, where it is columns of a wider one; ``scratch`` are the buffers that only
+    the step itself needs, with their widths."""
 
     units: list[Unit] = field(default_factory=list)
     stores: list[Store] = field(default_factory=list)
     home: dict[str, str] = field(default_factory=dict)
+    starts: dict[str, int] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
     scratch: dict[str, int] = field(default_factory=dict)
 
@@ -99,9 +101,11 @@ class _Lowering:
         self.made: dict[Unit, int] = {}
         self.places: dict[tuple[int, int, int], int] = {}
         self.stored: dict[int, str] = {}  # program node → the buffer that holds all of it
+        self.within: dict[int, tuple[str, int]] = {}  # the buffer it is columns of, and the first
 
     def result(self) -> Lowered:
         out = self.out
+        self._find_within()
         for name, place in self.program.outputs:
             node = self.program.nodes[place]
             if node.width == 0:
@@ -109,7 +113,9 @@ class _Lowering:
             out.widths[name] = node.width
             if name.startswith("sum."):
                 continue
-            if node.op == "input" and name.startswith("delta."):
+            if place in self.within:
+                out.home[name], out.starts[name] = self.within[place]
+            elif node.op == "input" and name.startswith("delta."):
                 out.home[name] = str(node.data[0])  # what came in: nothing to store
             elif place in self.stored:
                 out.home[name] = self.stored[place]
@@ -125,6 +131,30 @@ class _Lowering:
             if name in ends:
                 self._store("last", place, f"last.{name}")
         return out
+
+    def _find_within(self) -> None:
+        """Deltas that are columns of the gradient that comes in, or of the one that goes out."""
+        outputs, nodes = dict(self.program.outputs), self.program.nodes
+        deltas = {place for name, place in outputs.items() if name.startswith("delta.")}
+        deltas -= {place for name, place in outputs.items() if not name.startswith(("delta.", "sum."))}
+        joined = outputs.get("d.x")
+        for place in deltas:
+            pieces, start = self._pieces(place), 0
+            if all(nodes[p].op == "slice" and nodes[nodes[p].args[0]].data == ("d.y",) for p in pieces):
+                runs = [nodes[p].data for p in pieces]
+                if all(one[1] == other[0] for one, other in pairwise(runs)):
+                    self.within[place] = "d.y", int(runs[0][0])
+            elif joined is not None:
+                home = next(name for name, whole in outputs.items() if whole == joined)
+                whole = self._pieces(joined)
+                for k, piece in enumerate(whole):
+                    if whole[k : k + len(pieces)] == pieces and nodes[piece].op != "input":
+                        self.within.setdefault(place, (home, start))
+                    start += nodes[piece].width
+
+    def _pieces(self, place: int) -> tuple[int, ...]:
+        node = self.program.nodes[place]
+        return node.args if node.op == "concat" else (place,)
 
     def _store(self, kind: str, place: int, buffer: str) -> None:
         for start, stop in pairwise(sorted(self.cuts[place])):
@@ -199,6 +229,8 @@ class _Lowering:
             found = (self.out.new_scratch(self.program.nodes[place].width), 0)
             self.stored[place] = found[0]
         buffer, offset = found
+        if place in self.within:
+            return found
         if place in self.stored:
             self._store("store", place, self.stored[place])
         else:  # columns of what is stored
@@ -213,6 +245,8 @@ class _Lowering:
         node = self.program.nodes[place]
         if node.op == "input":
             return str(node.data[0]), 0
+        if place in self.within:
+            return self.within[place]
         if place in self.stored:
             return self.stored[place], 0
         if node.op == "slice":

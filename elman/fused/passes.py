@@ -14,7 +14,8 @@ from torch import Tensor
 from elman.axes import BH, TBH, B
 from elman.fused import native
 from elman.fused.compiled import Backward, Part
-from elman.fused.native import Call, Gradient, Matrix, Place, Room, Work
+from elman.fused.native import Call, Gradient, Place, Room, Work
+from elman.fused.places import fixed_of, home_of, matrices_of, steps_of
 
 #: What a projection makes for a chunk of steps should stay in the second cache; but its matrices, which are
 #: read once for each chunk, should be read for so many rows.
@@ -171,22 +172,22 @@ class Forward:
         given = pair.sort(range(len(tensors)))
         y, last = next(numbers), [next(numbers) for _ in given.state]
         kept = next(numbers)
-        before, chunk, x = None, extent.steps, _steps(given.x, tensors)
+        before, chunk, x = None, extent.steps, steps_of(given.x, tensors)
         if pair.project is not None:
             part, keeping = pair.project, asked is not None and asked.project is not None
             plan = part.forward(keeping)
             chunk = extent.chunk(max(CHUNK_ROWS, CHUNK_BYTES / (plan.widths[plan.home["y"]] * item)))
-            places = {"x": x} | _given(part, given.project, given.project_masks, tensors)
+            places = {"x": x} | fixed_of(part, given.project, given.project_masks, tensors)
             places |= self.kept.places(self.kept.below, kept)
             for home in dict.fromkeys(plan.home.values()):
                 if home not in self.kept.below:
                     places[home] = room.ring(chunk, extent.batch, plan.widths[home])
-            before = Work(plan, places, _matrices(part, given.project, tensors))
+            before = Work(plan, places, matrices_of(part, given.project, tensors))
             x = places[plan.home["y"]]
         part = pair.advance
         plan = part.forward(asked is not None)
         self.width = width = plan.widths[plan.home["y"]]
-        places = {"x": x} | _given(part, given.advance, given.advance_masks, tensors)
+        places = {"x": x} | fixed_of(part, given.advance, given.advance_masks, tensors)
         places |= self.kept.places(self.kept.above, kept)
         places[plan.home["y"]] = Place(y, extent.batch * width, width)
         for home in dict.fromkeys(plan.home.values()):
@@ -195,7 +196,7 @@ class Forward:
         for leaf, start, end in zip(part.leaves, given.state, last, strict=True):
             places[leaf] = extent.before(places[plan.home[f"{leaf}'"]], start, tensors[start].stride(0))
             places[f"last.{leaf}'"] = Place(end, row=tensors[start].shape[1])
-        work = Work(plan, places, _matrices(part, given.advance, tensors))
+        work = Work(plan, places, matrices_of(part, given.advance, tensors))
         threads = native.team(plan, extent.batch, extent.threads)
         self.call = Call(
             part.library, work, steps=extent.steps, batch=extent.batch, dtype=tensors[0].dtype, room=room,
@@ -252,10 +253,10 @@ class BackwardPass:
             self.zeros = max([part.widths["y"], *(tensors[leaf].shape[1] for leaf in given.state)])
             zeros = next(self._numbers)
         self.lengths = next(self._numbers) if extent.ragged else None
-        places = _given(part, given.advance, given.advance_masks, tensors)
+        places = fixed_of(part, given.advance, given.advance_masks, tensors)
         below = self.kept.places(self.kept.below, kept)
         if pair.project is None:
-            places["x"] = _steps(given.x, tensors)
+            places["x"] = steps_of(given.x, tensors)
         elif asked.whole:
             places["x"] = below[pair.project.forward(True).home["y"]]
         width = part.widths["y"]
@@ -265,13 +266,16 @@ class BackwardPass:
                 places[leaf] = extent.before(above[home[f"{leaf}'"]], start, tensors[start].stride(0))
         places |= {name: above[stands] for name, stands in home.items() if stands in above}
         places["d.y"] = Place(zeros) if d_y is None else Place(d_y, strides[d_y][0], strides[d_y][1])
-        ends = {plan.home[f"d.{leaf}"] for leaf in part.leaves}
+        ends = {f"d.{leaf}" for leaf in part.leaves}
+        handed = {f"{name}'": plan.home[name] for name in ends}  # by the later step
+        again = {home for name, home in handed.items() if name in plan.home.values()}  # after a chunk
         for name in dict.fromkeys(plan.home.values()):
-            if name in places:
+            if name in places or name in handed:
                 continue
-            carried = name in ends and all(n in ends for n, h in plan.home.items() if h == name)
-            # A step reads the one before; what is done after a chunk, all its steps.
-            ring = 2 if carried else max(2, self.chunk)
+            carried = all(n in ends for n, h in plan.home.items() if h == name)
+            # A step reads the one before; what is done after a chunk, all its steps, which lie in one piece,
+            # and what the step after them handed over.
+            ring = 2 * self.chunk if name in again else 2 if carried else max(2, self.chunk)
             for_x = name == plan.home.get("d.x") and asked.project is None
             places[name] = self._place(given.x if for_x else None, ring, plan.widths[name])
         for leaf, gradient, end in zip(part.leaves, d_last, self.ends, strict=True):
@@ -295,8 +299,8 @@ class BackwardPass:
     ) -> Work:
         """The gradient of a projection as work after each chunk."""
         plan = asked.plan
-        places = {"x": _steps(given.x, self._tensors), "d.y": d_y}
-        places |= _given(part, given.project, given.project_masks, self._tensors)
+        places = {"x": steps_of(given.x, self._tensors), "d.y": d_y}
+        places |= fixed_of(part, given.project, given.project_masks, self._tensors)
         home = part.forward(True).home
         places |= {name: below[stands] for name, stands in home.items() if stands in below}
         for name in dict.fromkeys(plan.home.values()):
@@ -321,10 +325,10 @@ class BackwardPass:
             accumulate = matrix in self._found
             rows, columns = self._tensors[matrix].shape
             out = self._found[matrix] if accumulate else self._new(matrix, (rows, columns))
-            delta = plan.home[factor.delta]
+            delta = home_of(plan, factor.delta, places)
             left, right = (delta, factor.operand) if factor.transposed else (factor.operand, delta)
             gradients.append(Gradient(left, right, out, rows, columns, accumulate))
-        return Work(plan, places, _matrices(part, fixed, self._tensors), gradients)
+        return Work(plan, places, matrices_of(part, fixed, self._tensors), gradients)
 
     def _place(self, found: int | None, ring: int, width: int) -> Place:
         """Where a value goes: the gradient that was ``found`` of a tensor, or scratch memory."""
@@ -376,25 +380,3 @@ def _end(start: BH, gradient: BH | None, lengths: B | None) -> BH:
         if gradient is None
         else gradient.clone(memory_format=torch.contiguous_format)
     )
-
-
-def _steps(number: int, tensors: Sequence[Tensor]) -> Place:
-    """A tensor T B …."""
-    return Place(number, tensors[number].stride(0), tensors[number].stride(1))
-
-
-def _given(
-    part: Part, fixed: Sequence[int], masks: Sequence[int], tensors: Sequence[Tensor]
-) -> dict[str, Place]:
-    """Vectors and masks. A mask that holds for all steps lies T times in one place."""
-    vectors = zip(part.fixed, fixed, strict=True)
-    places = {name: Place(number) for name, number in vectors if name not in part.matrices}
-    return places | {name: _steps(mask, tensors) for name, mask in zip(part.masks, masks, strict=True)}
-
-
-def _matrices(part: Part, fixed: Sequence[int], tensors: Sequence[Tensor]) -> dict[str, Matrix]:
-    return {
-        name: Matrix(number, *tensors[number].stride())
-        for name, number in zip(part.fixed, fixed, strict=True)
-        if name in part.matrices
-    }

@@ -17,12 +17,14 @@ class Plan:
 
     ``buffers`` names what each entry of a run's buffer table must be: an input, a vector, an output's home,
     ``last.NAME``, ``sum.NAME`` or a scratch buffer; ``matrices`` likewise, with whether it is transposed.
+    ``starts``: the first column of each output that its home has among others.
     ``work``: multiply-adds of one row of one step, pointwise operations counted for about what they cost.
     """
 
     buffers: tuple[str, ...]
     matrices: tuple[tuple[str, bool], ...]
     home: Mapping[str, str]
+    starts: Mapping[str, int]
     widths: Mapping[str, int]
     scratch: Mapping[str, int]
     stages: ctypes.Array
@@ -64,7 +66,8 @@ class _Compiler:
             ))  # fmt: skip
             first += len(writer.instructions)
         return Plan(
-            tuple(self.buffers), tuple(self.matrices), self.low.home, self.low.widths, self.low.scratch,
+            tuple(self.buffers), tuple(self.matrices), self.low.home, self.low.starts,
+            self.low.widths, self.low.scratch,
             _array(abi.Stage, records), _array(abi.Instruction, instructions), _array(abi.Group, self.groups),
             _array(abi.Product, self.products), tuple(self.stages), len(self.groups), self._work(),
         )  # fmt: skip

@@ -213,3 +213,21 @@ class Meeting(Elman):
         u = self.weight_h
         h = torch.tanh(x + linear(state.h, u) + linear(state.h * state.h, u))
         return h, HiddenState(h)
+
+
+class Two(NamedTuple):
+    h: Tensor
+    s: Tensor
+
+
+class Handed(Elman):
+    """The gradient of its product is the one that the later step hands over, as it is."""
+
+    def advance(self, x: Tensor, state: Two) -> tuple[Tensor, Two]:
+        s = linear(torch.tanh(state.s), self.weight_h)
+        h = torch.tanh(x + state.s * state.h)
+        return h, Two(h, s)
+
+    def initial_state(self, batch: int) -> Two:
+        h = self.zeros(batch)
+        return Two(h, h + 0.3)

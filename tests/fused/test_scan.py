@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from elman import states
-from elman.cells import CELLS, GRU, LSTM, Elman
+from elman.cells import CELLS, GRU, LSTM, MGU, MUT1, Elman, GRUResetBefore
 from elman.cells.cell import Cell
 from elman.fused import choose, definition, native, scan
 from elman.fused.compiled import Compiled
-from tests.cells.own_cells import Meeting
+from tests.cells.own_cells import Handed, Meeting
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
 # Half a minute together; the laws run the executor too.
@@ -225,12 +225,14 @@ def test_an_unused_output_or_state_has_no_part_in_the_gradient() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("steps", [3, pytest.param(300, id="in chunks")])
-def test_gradients_with_one_left_side_are_made_together(
-    steps: int, threads: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [Meeting, Handed, MUT1, MGU, GRUResetBefore])
+def test_gradients_of_matrices_that_share_what_they_read(
+    kind: type[Cell], steps: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One left side for two; columns of what comes in or goes out; what the later step hands over."""
     monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
     torch.set_num_threads(threads)
-    cell = Meeting(37, 37).double()
+    cell = kind(37, 37).double()
     assert choose.objections(cell) == []
     x = torch.randn(steps, 5, 37, dtype=torch.float64, requires_grad=True)
     lengths = torch.tensor([steps, steps - 1, 1, 0, steps - 2])
