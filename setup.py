@@ -68,7 +68,7 @@ class BuildExecutor(build_ext):
         for path in self._folder().glob("executor.*.so"):
             copied = NATIVE / f"{path.name}.new"
             shutil.copy2(path, copied)
-            os.replace(copied, NATIVE / path.name)  # what runs on the old one goes on
+            copied.replace(NATIVE / path.name)  # what runs on the old one goes on
 
     def get_outputs(self) -> list[str]:
         return [str(path) for path in self._folder().glob("executor.*.so")]
