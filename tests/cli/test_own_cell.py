@@ -159,7 +159,9 @@ def test_the_mark_on_a_candidate_is_kept(
     file.unlink()
     assert elman("train", "--resume", "--out", parts).status == 0
     one, other = load_file(whole / "best.safetensors"), load_file(parts / "best.safetensors")
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    # Without the executor the parts run the file's step and then the kept equations, which round otherwise.
+    apart = 0 if library.objection() is None else 1e-6
+    assert all((one[key] - other[key]).abs().max() <= apart for key in one)
     layers = list(package.load(whole).model.stack.cells)
     assert set(layers[1].draw(batch=2, steps=3)) == {"candidate.0"}
 

@@ -8,6 +8,7 @@ import torch
 from elman.cells import LSTM
 from elman.fused import memory
 from elman.fused.memory import Pool
+from tests.fused.running import compiled_here
 
 LIKE = torch.zeros(1, dtype=torch.float64)
 
@@ -73,6 +74,7 @@ def test_two_scans_whose_gradients_are_still_to_come_keep_apart() -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, found, strict=True))
 
 
+@compiled_here
 def test_a_training_takes_no_more_memory_after_its_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool()
     monkeypatch.setattr(memory, "POOL", pool)
