@@ -145,7 +145,7 @@ class _Lowering:
                 if all(one[1] == other[0] for one, other in pairwise(runs)):
                     self.within[place] = "d.y", int(runs[0][0])
             elif joined is not None:
-                home = next(name for name, whole in outputs.items() if whole == joined)
+                home = next(n for n, whole in outputs.items() if whole == joined and not n.startswith("sum."))
                 whole = self._pieces(joined)
                 for k, piece in enumerate(whole):
                     if whole[k : k + len(pieces)] == pieces and nodes[piece].op != "input":

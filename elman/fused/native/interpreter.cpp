@@ -176,7 +176,7 @@ template <class E> void Interpreter<E>::tile(const Stage& stage, const Tile& til
                     Vector<T> total = {};
                     for (int64_t r = 0; r < tile.rows; ++r)
                         if (active(r)) total += load(a.at + r * a.row + j);
-                    const int64_t left = one ? 1 : tile.units - j;
+                    const int64_t left = (one ? 1 : tile.units) - j;  // none beyond the one
                     if (left >= V) store(at + j, load(at + j) + total);
                     else
                         for (int64_t lane = 0; lane < left; ++lane) at[j + lane] += total[lane];
