@@ -231,16 +231,6 @@ def test_vectors_are_summed_over_steps_and_rows() -> None:
     compare(ended(b, b.add("tanh", b.add("add", b.add("mul", p, h), b.add("mul", x, s)))), 6, 20)
 
 
-def test_the_sum_of_one_column_stays_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond it stands the sum of another thread, at the narrowest vectors that of the next but one."""
-    monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
-    torch.set_num_threads(3)
-    b, x, h, s = recurrent(33)
-    one = b.add("logistic", b.add("vector", width=1, data=("p",)))
-    y = b.add("tanh", b.add("add", b.add("mul", one, h), b.add("mul", x, s)))
-    compare(ended(b, y), 6, 20, within=1e-11, level=LEVELS[0])
-
-
 def test_states_that_stand_still_or_are_never_read() -> None:
     b = Builder()
     x = b.add("input", width=3, data=("x",))
