@@ -231,6 +231,21 @@ def test_vectors_are_summed_over_steps_and_rows() -> None:
     compare(ended(b, b.add("tanh", b.add("add", b.add("mul", p, h), b.add("mul", x, s)))), 6, 20)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_sum_of_one_column_among_wider_values_is_written_nowhere_else(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the first thread's stand those of the others; one vector further, that of the last one."""
+    chosen = library.load(level)
+    assert chosen is not None
+    lanes = chosen.vector_bytes // 8
+    monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
+    torch.set_num_threads(lanes + 1)
+    b, _, _, s = recurrent(2 * lanes * (lanes + 1))  # two vectors of columns for each thread
+    one = b.add("tanh", b.add("add", b.add("vector", width=1, data=("p",)), b.add("sum", s, width=1)))
+    compare(b.finish({"y": one, "state.h'": b.add("tanh", s)}), 6, 2, within=1e-11, level=level)
+
+
 def test_states_that_stand_still_or_are_never_read() -> None:
     b = Builder()
     x = b.add("input", width=3, data=("x",))
