@@ -45,9 +45,9 @@ test-fast: setup
 test-definition: setup
 	ELMAN_EXECUTORS=none $(PYTEST) -m 'not slow' $(BY_EITHER_WAY)
 
-# For the night: every test, the executor's under sanitizers, and random Programs by the thousand, others each night.
+# For the night: every test, the executor's under sanitizers, with random Programs by the thousand, others each night.
+nightly: export ELMAN_RANDOM_PROGRAMS = 5000
 nightly: test sanitize
-	ELMAN_RANDOM_PROGRAMS=5000 OMP_NUM_THREADS=2 $(BIN)/python -m pytest tests/fused/test_random_programs.py
 
 # The executor under AddressSanitizer and UndefinedBehaviorSanitizer, optimized as it is shipped: it rounds alike.
 # The first error ends it.

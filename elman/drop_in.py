@@ -8,11 +8,12 @@
 ((5, 7, 8), (4, 5, 4), True)
 
 The modules are torch's own: constructor, parameters, ``state_dict`` (both ways), input forms (unbatched,
-batched, ``batch_first``, ``PackedSequence``), results, messages. Only how ``forward`` computes differs: each
-layer and direction is one scan by the compiled executor, from the equations of :mod:`elman.cells`. Dropout
-between layers draws the numbers that torch's modules draw. Under ``torch.autocast("cpu", torch.bfloat16)``,
-and in modules of bfloat16, only products are computed in bfloat16 (:mod:`elman.fused.bfloat16`), so results
-are nearer to those of float32 than torch's; they are returned in the precision of torch's.
+batched, ``batch_first``, ``PackedSequence``), results, messages. Only how ``forward`` computes differs: all
+layers and directions up to a dropout are one call of the compiled executor, from the equations of
+:mod:`elman.cells`. Dropout between layers draws the numbers that torch's modules draw. Under
+``torch.autocast("cpu", torch.bfloat16)``, and in modules of bfloat16, only products are computed in bfloat16
+(:mod:`elman.fused.bfloat16`), so results are nearer to those of float32 than torch's; they are returned in
+the precision of torch's.
 
 What the executor does not take, ``forward`` hands to torch: other devices than a CPU, other precisions, no
 steps or rows, tensor subclasses, what ``torch.compile``, ``torch.export``, ``torch.jit.trace`` and
@@ -34,7 +35,8 @@ from elman import cells
 from elman.axes import BH, TBH, TBX, B
 from elman.fused import bfloat16, choose
 from elman.fused.compiled import Compiled
-from elman.fused.scan import Task, beside, run, scan_beside, shaped
+from elman.fused.layers import Layer, run
+from elman.fused.scan import Task, shaped
 
 PRECISIONS = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -116,22 +118,23 @@ class _Scanning(nn.RNNBase):
         """All layers: outputs (T B H) and the leaves of the last states, each (layers · directions) B H."""
         directions = 2 if self.bidirectional else 1
         ends: _Leaves = []
+        layers: list[Layer] = []
         for layer in range(self.num_layers):
             if layer > 0 and self.training and self.dropout > 0:
-                given = given.drop(self.dropout)
+                y, last = run(given.x, layers)
+                given, layers = given._replace(x=y).drop(self.dropout), []
+                ends += last
             this, tasks = compiled[min(layer, 1)], []
             for reverse in range(directions):
                 k = layer * directions + reverse
                 fixed = self._fixed(k, this, given.x.dtype)
-                shape = shaped(given.x, given.lengths, bool(reverse))
-                tasks.append(Task(this, shape, (given.x, *start[k], *fixed)))
-            at_once = directions == 2 and beside(*tasks)
-            outputs, last = zip(*(scan_beside(*tasks) if at_once else map(run, tasks)), strict=True)
-            ends += last
-            given = given._replace(x=outputs[0] if directions == 1 else torch.cat(outputs, dim=-1))
+                tasks.append(Task(this, shaped(given.x, given.lengths, bool(reverse)), (*start[k], *fixed)))
+            layers.append(tasks)
+        y, last = run(given.x, layers)
+        ends += last
         if len(ends) == 1:
-            return given.x, [leaf.unsqueeze(0) for leaf in ends[0]]
-        return given.x, [torch.stack(leaves) for leaves in zip(*ends, strict=True)]
+            return y, [leaf.unsqueeze(0) for leaf in ends[0]]
+        return y, [torch.stack(leaves) for leaves in zip(*ends, strict=True)]
 
     def _fixed(self, k: int, compiled: Compiled, dtype: torch.dtype) -> list[Tensor]:
         """The vectors and matrices of the Programs, from the parameters of layer and direction ``k``."""

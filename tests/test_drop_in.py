@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequen
 
 from elman import drop_in
 from elman.fused import library, native
+from elman.fused.library import Library
 
 compiled_here = pytest.mark.skipif(
     library.objection() is not None, reason="no compiled executor on this machine"
@@ -44,9 +45,13 @@ everyone = pytest.mark.parametrize("kind", KINDS)
 def scans(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """Grows by one with every scan of our own."""
     seen: list[None] = []
-    run, both = drop_in.run, drop_in.scan_beside
-    monkeypatch.setattr(drop_in, "run", lambda *given: seen.append(None) or run(*given))
-    monkeypatch.setattr(drop_in, "scan_beside", lambda *given: seen.extend([None] * 2) or both(*given))
+    run = drop_in.run
+
+    def counted(x: Tensor, layers: list[list[Any]]) -> Any:
+        seen.extend(None for layer in layers for _ in layer)
+        return run(x, layers)
+
+    monkeypatch.setattr(drop_in, "run", counted)
     return seen
 
 
@@ -130,12 +135,13 @@ def test_two_threads_take_a_direction_each(kind: str, monkeypatch: pytest.Monkey
     mine, theirs = pair(kind, num_layers=2, bidirectional=True)
     monkeypatch.setattr(native, "WORK_PER_THREAD", 1)
     torch.set_num_threads(2)
-    both, calls = drop_in.scan_beside, list[None]()
-    monkeypatch.setattr(drop_in, "scan_beside", lambda *given: calls.append(None) or both(*given))
+    calls = list[int]()
+    scan = Library.scan
+    monkeypatch.setattr(Library, "scan", lambda *given: calls.append(len(given[1])) or scan(*given))
     for shape in FORMS.values():
         x = torch.randn(T, B, X, requires_grad=True)
         close(derived(mine, x, shape, None), derived(theirs, x, shape, None), 1e-5)
-    assert len(calls) == 2 * len(FORMS)
+    assert calls == [4, 2, 2] * len(FORMS)  # backward each layer by itself
 
 
 @everyone

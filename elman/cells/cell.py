@@ -14,7 +14,7 @@ for all T steps in one product; ``advance`` holds what needs the past and is don
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ from elman import axes
 from elman.axes import BG, BH, BX, TBG, TBH, TBX, B, require_lengths
 from elman.errors import OptionError, ShapeError
 from elman.fused import choose
+from elman.fused.choose import Side
 from elman.fused.definition import flip
 from elman.fused.noise import require
 from elman.fused.recompute import STORES
@@ -68,6 +69,16 @@ class Encoder(nn.Module, ABC):
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> Any:
         """Masks for ``scan(…, noise=…)`` over so many steps; None for what has no noise."""
         del batch, steps, generator
+
+    def _sides(self, state: Any, batch: int, reverse: bool) -> list[Side] | None:
+        """The cells whose scans, side by side, are this one's; None where it does anything else."""
+        del state, batch, reverse
+        return None
+
+    def _joined(self, states: list[Any]) -> Any:
+        """This one's state, of those of its sides."""
+        (state,) = states
+        return state
 
 
 class Recurrence(Encoder):
@@ -205,6 +216,11 @@ class Cell(Recurrence):
         y, last = choose.scan(self, x, state, lengths, within, reverse)
         return y * noise["output"].detach().to(y) if "output" in noise else y, last
 
+    def _sides(self, state: Any, batch: int, reverse: bool) -> list[Side] | None:
+        if does_more(self, Cell):
+            return None
+        return [Side(self, self.initial_state(batch) if state is None else state, reverse)]
+
     def extra_repr(self) -> str:
         return f"input_size={self.input_size}, hidden_size={self.hidden_size}"
 
@@ -231,25 +247,37 @@ class Cell(Recurrence):
         )
 
 
-def scan_both(
-    cells: tuple[Cell, Cell], x: TBX, before: tuple[Any, Any], lengths: B | None
-) -> tuple[tuple[TBH, Any], tuple[TBH, Any]] | None:
-    """``scan`` by the first cell and ``scan_reversed`` by the second in one native call, each on one thread.
+def does_more(encoder: Encoder, base: type[Any]) -> bool:
+    """Whether its class, or someone for this one object, put another scan in place of that of ``base``."""
+    own, kind = vars(encoder), type(encoder)
+    return any(
+        name in own or getattr(kind, name, None) is not getattr(base, name, None)
+        for name in ("scan", "scan_reversed", "_scan")
+    )
 
-    None where each is to be done by itself: on other than two threads, and for what the executor does not
-    run or a wrapper does around it (:func:`elman.fused.choose.scan_both`).
+
+def scan_layers(
+    layers: Sequence[Encoder], x: TBX, before: Sequence[Any] | None, lengths: B | None, reverse: bool = False
+) -> tuple[TBH, tuple[Any, ...]] | None:
+    """Outputs of the last layer, and the last states: ``scan`` of one after the other in one native call.
+
+    Or ``scan_reversed`` of each. None where each is to be done by itself: for what the executor does not run,
+    or a layer does around its scan (:meth:`Encoder._sides`).
     """
-    if any(type(cell)._scan is not Cell._scan for cell in cells):
+    batch = x.shape[1] if x.dim() == 3 else 0
+    before = [None] * len(layers) if before is None else before
+    sides = [layer._sides(state, batch, reverse) for layer, state in zip(layers, before, strict=True)]
+    known = [each for each in sides if each is not None]
+    if len(known) < len(sides):
         return None
-    for cell in cells:
-        cell._require(x, "T B X")
+    for side in known[0]:
+        side.cell._require(x, "T B X")
     if lengths is not None:
         require_lengths(lengths, x)
-    first, second = (
-        cell.initial_state(x.shape[1]) if state is None else state
-        for cell, state in zip(cells, before, strict=True)
-    )
-    return choose.scan_both(cells, x, (first, second), lengths)
+    found = choose.scan_layers(known, x, lengths)
+    if found is None:
+        return None
+    return found[0], tuple(layer._joined(ends) for layer, ends in zip(layers, found[1], strict=True))
 
 
 def _turned(noise: Any, lengths: B | None) -> Any:

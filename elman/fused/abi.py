@@ -76,9 +76,13 @@ class Stream(ctypes.Structure):
     _fields_ = [("run", c_void_p), ("buffers", c_void_p), ("ports", c_void_p), ("port_count", c_int64)]
 
 
+class Job(ctypes.Structure):
+    _fields_ = [("run", c_void_p), ("layer", c_int64), ("first", c_int64)]
+
+
 #: In the order in which the library tells its sizes.
 STRUCTURES: tuple[type[ctypes.Structure], ...] = (
-    Instruction, Stage, Group, Product, Matrix, Buffer, Factor, Run, Weights, Port, Stream,
+    Instruction, Stage, Group, Product, Matrix, Buffer, Factor, Run, Weights, Port, Stream, Job,
 )  # fmt: skip
 
 #: Where the arguments of a two-argument operation come from, as in ``native/plan.h``.

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
-from typing import Any, cast
+from itertools import chain, islice
+from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
-from elman.fused import bfloat16, definition, library, operator, recompute, torch_kernels
+from elman.fused import bfloat16, definition, layers, library, operator, recompute, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.noise import inside, traces
@@ -71,9 +71,12 @@ def _by_executor(
             else None
         )
     task = _task(cell, x, leaves, lengths, noise, reverse, half)
-    return (
-        None if task is None else fused.run(task, recompute.Recomputed if cell.store == "recompute" else None)
-    )
+    if task is None:
+        return None
+    if cell.store == "recompute":
+        return recompute.run(x, task)
+    y, (last,) = layers.run(x, [[task]])
+    return y, last
 
 
 def _task(
@@ -85,7 +88,7 @@ def _task(
     reverse: bool,
     half: bool = False,
 ) -> fused.Task | None:
-    """The scan for the executor; None where it cannot run it."""
+    """The scan for the executor, of an input like ``x``; None where it cannot run it."""
     if not _plain(x, leaves.values()):
         return None
     compiled = compile_cell(cell, inside(noise))
@@ -95,34 +98,70 @@ def _task(
     if not _fits(compiled.state, x, leaves, fixed):
         return None
     compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
-    tensors = (x, *leaves.values(), *fixed, *masks)
-    return fused.Task(compiled, fused.shaped(x, lengths, reverse), tensors)
+    return fused.Task(compiled, fused.shaped(x, lengths, reverse), (*leaves.values(), *fixed, *masks))
 
 
-def scan_both(
-    cells: tuple[Any, Any], x: TBX, states_before: tuple[Any, Any], lengths: B | None
-) -> tuple[tuple[TBH, Any], tuple[TBH, Any]] | None:
-    """Scans by the first cell forwards and by the second in reverse, at once.
+class Side(NamedTuple):
+    """A cell that reads its layer's input from ``state`` on: from its beginning, or in ``reverse``."""
 
-    None where that is not the faster way (:func:`elman.fused.scan.beside`), or not one of the executor's in
-    float32 or float64 with everything kept: then each scan is to be done by itself.
+    cell: Any
+    state: Any
+    reverse: bool
+
+
+def scan_layers(
+    sides: Sequence[Sequence[Side]], x: TBX, lengths: B | None
+) -> tuple[TBH, list[list[Any]]] | None:
+    """Scans by cells in layers, in one native call: outputs of the last layer, and the cells' last states.
+
+    Each layer reads the outputs of the one before, side by side. None where not all of it is the executor's
+    with everything kept: then each scan is to be done by itself.
     """
-    if torch.compiler.is_compiling() or torch.get_num_threads() != 2:
+    every = [side for layer in sides for side in layer]
+    if torch.compiler.is_compiling() or any(side.cell.store == "recompute" for side in every):
         return None
-    if any(cell.store == "recompute" for cell in cells) or bfloat16.result(x, ()) is not None:
-        return None
-    before = [dict(states.leaves(state)) for state in states_before]
-    first, second = (
-        _task(cell, x, leaves, lengths, {}, reverse)
-        for cell, leaves, reverse in zip(cells, before, (False, True), strict=True)
+    before = [dict(states.leaves(side.state)) for side in every]
+    given = (
+        chain(leaves.values(), side.cell.parameters()) for leaves, side in zip(before, every, strict=True)
     )
-    if first is None or second is None or not fused.beside(first, second):
+    returned = bfloat16.result(x, chain.from_iterable(given))
+    if returned is None:
+        found = _by_layers(sides, x, before, lengths)
+    else:
+        with bfloat16.as_written():
+            wide = [{name: leaf.float() for name, leaf in leaves.items()} for leaves in before]
+            found = _by_layers(sides, x.float(), wide, lengths, half=True)
+    if found is None:
         return None
-    (y, last), (its_y, its_last) = fused.scan_beside(first, second)
-    return (
-        (y, states.replace(states_before[0], dict(zip(before[0], last, strict=True)))),
-        (its_y, states.replace(states_before[1], dict(zip(before[1], its_last, strict=True)))),
-    )
+    y, last = found
+    ends = [
+        states.replace(side.state, dict(zip(leaves, end, strict=True)))
+        for side, leaves, end in zip(every, before, last, strict=True)
+    ]
+    if returned is not None:
+        y, ends = y.to(returned), [states.transform(lambda leaf: leaf.to(returned), end) for end in ends]
+    rest = iter(ends)
+    return y, [list(islice(rest, len(layer))) for layer in sides]
+
+
+def _by_layers(
+    sides: Sequence[Sequence[Side]],
+    x: TBX,
+    before: Sequence[dict[str, Tensor]],
+    lengths: B | None,
+    half: bool = False,
+) -> tuple[TBH, list[tuple[Tensor, ...]]] | None:
+    """Outputs and each cell's last state, leaf by leaf; None where the executor cannot run one of them."""
+    tasks: list[list[fused.Task]] = []
+    rest = iter(before)
+    for layer in sides:
+        tasks.append([])
+        for side in layer:
+            task = _task(side.cell, x, next(rest), lengths, {}, side.reverse, half)
+            if task is None:
+                return None
+            tasks[-1].append(task)
+    return layers.run(x, tasks)
 
 
 def _by_operator(
@@ -217,7 +256,7 @@ def _mismatch(cell: Any, compiled: Compiled) -> str | None:
         return None  # compared when it comes to the CPU
 
     def run(x: TBX, state: tuple[Tensor, ...], fixed: tuple[Tensor, ...], masks: tuple[Tensor, ...]) -> Any:
-        return fused.scan(compiled, x, state, fixed, masks=masks)
+        return layers.scan(compiled, x, state, fixed, masks=masks)
 
     with bfloat16.as_written():
         return definition.mismatch(cell, compiled.traces, run)

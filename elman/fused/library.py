@@ -2,7 +2,7 @@
 
 import ctypes
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -38,7 +38,6 @@ class Library:
         self.machine_level = int(self._library.elman_machine_level())
         self._scratch = {d: getattr(self._library, f"elman_scratch_{n}") for d, n in PRODUCTS.items()}
         self._scan = {d: getattr(self._library, f"elman_scan_{n}") for d, n in PRODUCTS.items()}
-        self._scan_both = {d: getattr(self._library, f"elman_scan_both_{n}") for d, n in PRODUCTS.items()}
         for k, structure in enumerate(abi.STRUCTURES):
             if self._library.elman_size(ctypes.c_int64(k)) != ctypes.sizeof(structure):
                 raise OSError(
@@ -61,13 +60,15 @@ class Library:
     def scratch_bytes(self, run: abi.Run, products: torch.dtype) -> int:
         return int(self._scratch[products](ctypes.byref(run)))
 
-    def scan(self, run: abi.Run, products: torch.dtype) -> None:
-        """Runs it all; ``products`` of ``PRODUCTS``. Other Python threads go on meanwhile."""
-        self._scan[products](ctypes.byref(run))
+    def scan(self, jobs: Sequence[abi.Job], products: torch.dtype) -> None:
+        """Runs them, layer by layer; ``products`` of ``PRODUCTS``. Other Python threads go on meanwhile."""
+        table = ctypes.byref(jobs[0]) if len(jobs) == 1 else _jobs(len(jobs))(*jobs)
+        self._scan[products](table, ctypes.c_int64(len(jobs)))
 
-    def scan_both(self, first: abi.Run, second: abi.Run, products: torch.dtype) -> None:
-        """Runs two at once, each on one thread, where there are two."""
-        self._scan_both[products](ctypes.byref(first), ctypes.byref(second))
+
+@cache
+def _jobs(count: int) -> type[ctypes.Array[abi.Job]]:
+    return abi.Job * count  # a type made anew would take longer than all else here
 
 
 @cache

@@ -53,7 +53,9 @@ class Linear:
         asked = wanted(pair, (for_x, for_weight, False))
         tensors = (_rows(x), weight, weight.new_empty(weight.shape[0]))  # the bias: no gradient reads it
         d = (_rows(d_y),)
-        extent = Extent(1, len(x), descending=False, ragged=False, threads=torch.get_num_threads())
+        extent = Extent(
+            1, len(x), descending=False, ragged=False, threads=torch.get_num_threads(), apart=d_y.shape[1]
+        )
         made = BackwardPass(pair, asked, extent, tensors, d)
         d_x, d_weight, _ = made.started(tensors, None, d_y, weight.new_empty(0), d).run()
         return Gradients(None if d_x is None else d_x[0], d_weight)

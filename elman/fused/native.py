@@ -7,7 +7,7 @@ import ctypes
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -105,8 +105,8 @@ class Call:
 
     ``before`` and ``after`` have no state and are done for a whole chunk, before and after its steps. A
     buffer that one of them shares only with the steps may be a ring of ``chunk`` steps. ``lengths``: the
-    number of that tensor. ``room``: what of the scratch memory is taken. ``half``: what products multiply is
-    rounded to bfloat16; all tensors are float32.
+    number of that tensor. ``room``: what of the scratch memory is taken; in the end all of it, in elements.
+    ``half``: what products multiply is rounded to bfloat16; all tensors are float32.
     """
 
     def __init__(
@@ -126,9 +126,9 @@ class Call:
         chunk: int | None = None,
         half: bool = False,
     ) -> None:
-        self.work = work
-        self._library, self._room, self._item = library, room, dtype.itemsize
-        self._products = torch.bfloat16 if half else dtype
+        self.work, self.library, self.threads = work, library, threads
+        self.products = torch.bfloat16 if half else dtype
+        self._room, self._item = room, dtype.itemsize
         self._works = [(work, 1)] + [(w, chunk or steps) for w in (before, after) if w is not None]
         self._links = [name for name, w in (("before", before), ("after", after)) if w is not None]
         self._lengths = lengths
@@ -142,32 +142,59 @@ class Call:
         ]
         self._own: list[int] = []  # where each task's own scratch memory begins
         self._free = [_Tables(self)]  # not in use; one more for each Python thread that finds none
+        self.room = room.size
 
     def run(self, tensors: Sequence[Tensor]) -> None:
         """Runs it all. Other Python threads go on meanwhile."""
-        scratch = lent(tensors[0], self._room.size)
-        tables = self._filled((*tensors, scratch))
-        self._library.scan(tables.run, self._products)
-        self._free.append(tables)
+        scratch = lent(tensors[0], self.room)
+        tables = self.filled([*[tensor.data_ptr() for tensor in tensors], scratch.data_ptr()])
+        tables.job.first = 0
+        self.library.scan([tables.job], self.products)
+        self.give_back(tables)
 
-    def run_beside(self, tensors: Sequence[Tensor], other: "Call", its: Sequence[Tensor]) -> None:
-        """Runs this call and another, on tensors of ``its`` own, at once: each on a thread of its own.
-
-        Both are laid out for one thread, and for values and products of one type.
-        """
-        scratch, its_scratch = lent(tensors[0], self._room.size), lent(its[0], other._room.size)
-        mine, theirs = self._filled((*tensors, scratch)), other._filled((*its, its_scratch))
-        self._library.scan_both(mine.run, theirs.run, self._products)
-        self._free.append(mine)
-        other._free.append(theirs)
-
-    def _filled(self, tensors: Sequence[Tensor]) -> "_Tables":
-        """Tables that no one else uses, of these tensors' addresses; the last is the scratch memory."""
-        tables = self._free.pop() if self._free else _Tables(self)
-        addresses = [tensor.data_ptr() for tensor in tensors]
+    def filled(self, addresses: Sequence[int]) -> "_Tables":
+        """Tables that no one else uses, of tensors at these addresses; the last is the scratch memory's."""
+        try:
+            tables = self._free.pop()
+        except IndexError:
+            tables = _Tables(self)
         for words, position, number, offset in tables.slots:
             words[position] = addresses[number] + offset
         return tables
+
+    def give_back(self, tables: "_Tables") -> None:
+        """For the next who asks for some."""
+        self._free.append(tables)
+
+
+class Ready(NamedTuple):
+    """A call and its tensors, to be run by the threads from ``first`` on."""
+
+    call: Call
+    tensors: Sequence[Tensor]
+    first: int = 0
+
+
+def run_layers(layers: Sequence[Sequence[Ready]]) -> None:
+    """Runs calls in one: those of a layer at once, what one of them writes only later layers may read.
+
+    Values and products of all of them are of one type, on one library.
+    """
+    (one, tensors, _), *_ = layers[0]
+    scratch = lent(tensors[0], max(sum(ready.call.room for ready in layer) for layer in layers))
+    begin, item = scratch.data_ptr(), scratch.element_size()
+    jobs, used = [], []
+    for number, layer in enumerate(layers):
+        at = begin
+        for call, tensors, first in layer:
+            tables = call.filled([*[tensor.data_ptr() for tensor in tensors], at])
+            at += call.room * item
+            tables.job.layer, tables.job.first = number, first
+            jobs.append(tables.job)
+            used.append((call, tables))
+    one.library.scan(jobs, one.products)
+    for call, tables in used:
+        call.give_back(tables)
 
 
 class _Tables:
@@ -186,9 +213,10 @@ class _Tables:
         ]
         for name, other in zip(call._links, others, strict=True):
             setattr(self.run, name, ctypes.addressof(other))
+        self.job = abi.Job(ctypes.addressof(self.run))
         for number, task in enumerate((self.run, *others)):
             if number == len(call._own):
-                needed = call._library.scratch_bytes(task, call._products)
+                needed = call.library.scratch_bytes(task, call.products)
                 call._own.append(call._room.take(needed // call._item + 1))
             self._point(task, abi.Run.scratch, SCRATCH, call._own[number])
 

@@ -2,7 +2,7 @@
 exports or fakes tensors.
 
 An operator takes tensors, numbers and text, so the compiled cell is named by the hash of its Programs.
-Eager code calls :func:`elman.fused.scan.scan` itself, which costs less per call.
+Eager code calls :func:`elman.fused.layers.run` itself, which costs less per call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from elman.axes import TBH, TBX, B, require_lengths
 from elman.errors import ElmanError
+from elman.fused import layers
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.passes import Wanted
@@ -67,7 +68,7 @@ def scan(
     reverse: bool,
     masks: Sequence[Tensor] = (),
 ) -> tuple[TBH, Tensors]:
-    """As :func:`elman.fused.scan.scan`, of the cell called ``program``."""
+    """As :func:`elman.fused.layers.scan`, of the cell called ``program``."""
     tensors = [x, *state, *fixed, *masks]
     graded = torch.is_grad_enabled()
     needs = "".join("1" if graded and tensor.requires_grad else "0" for tensor in tensors)
@@ -89,6 +90,13 @@ def _wanted(compiled: Compiled, needs: str) -> Wanted | None:
     return fused.wanted(compiled, [need == "1" for need in needs]) if "1" in needs else None
 
 
+def _task(
+    compiled: Compiled, tensors: Sequence[Tensor], lengths: B | None, reverse: bool
+) -> tuple[TBX, fused.Task]:
+    x, *rest = tensors
+    return x, fused.Task(compiled, fused.shaped(x, lengths, reverse), tuple(rest))
+
+
 def _prepare(
     program: str, names: list[str], tensors: list[Tensor], sites: list[str], masks: list[Tensor]
 ) -> list[Tensor]:
@@ -100,11 +108,11 @@ def _scan(program: str, tensors: list[Tensor], lengths: B | None, reverse: bool,
     compiled = _known(program)
     if lengths is not None:  # what a graph is compiled from has no values to look at: they are seen here
         require_lengths(lengths, tensors[0])
-    shape, wanted = fused.shaped(tensors[0], lengths, reverse), _wanted(compiled, needs)
+    (x, task), wanted = _task(compiled, tensors, lengths, reverse), _wanted(compiled, needs)
     if wanted is None:
-        y, last = fused.values(compiled, shape, tuple(tensors))
+        y, last = fused.values(task, x)
         return [y, *last]
-    y, last, kept = fused.keeping(compiled, shape, tuple(tensors), wanted)
+    y, last, kept = fused.keeping(task, x, wanted)
     return [y, *last, kept]
 
 
@@ -116,9 +124,9 @@ def _scan_backward(
     wanted = _wanted(compiled, needs)
     if wanted is None:
         return []
-    shape = fused.shaped(tensors[0], lengths, reverse)
+    x, task = _task(compiled, tensors, lengths, reverse)
     y, rest = kept
-    found = fused.gradients(compiled, shape, tuple(tensors), wanted, y, rest, given)
+    found = fused.gradients(task, x, wanted, y, rest, given)
     return [
         tensor.new_zeros(tensor.shape) if d is None else d
         for d, tensor, need in zip(found, tensors, needs, strict=True)
@@ -162,8 +170,8 @@ def _backward(ctx: Any, given: Sequence[Tensor | None]) -> tuple[Any, ...]:
     d_outputs = list(given[: 1 + len(compiled.advance.leaves)])
     wanted = [need == "1" for need in needs]
     if torch.is_grad_enabled():  # a second derivative may be asked for
-        shape = fused.shaped(tensors[0], lengths, reverse)
-        gradients = fused.again(compiled, shape, tuple(tensors), wanted, d_outputs)
+        x, task = _task(compiled, tensors, lengths, reverse)
+        gradients = layers.again(x, [task], wanted, d_outputs)
     else:
         found = iter(
             torch.ops.elman.scan_backward(program, tensors, lengths, reverse, needs, kept, d_outputs)

@@ -29,13 +29,19 @@ T = TypeVar("T")
 
 class Extent(NamedTuple):
     """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows, all
-    of one length unless ``ragged``; on at most so many ``threads``."""
+    of one length unless ``ragged``; on at most so many ``threads``. Rows of its outputs are ``apart``, in
+    elements."""
 
     steps: int
     batch: int
     descending: bool
     ragged: bool
     threads: int
+    apart: int
+
+    def outputs(self, tensor: int) -> Place:
+        """The outputs of all steps, in the tensor of this number."""
+        return Place(tensor, self.batch * self.apart, self.apart)
 
     def before(self, values: Place, first: int, first_row: int) -> Place:
         """The state that a step starts from: of the step before, or a row of the tensor ``first``."""
@@ -90,11 +96,6 @@ class Started(NamedTuple, Generic[T]):
     def run(self) -> T:
         self.call.run(self.tensors)
         return self.finish()
-
-    def run_beside(self, other: "Started[T]") -> tuple[T, T]:
-        """Runs both at once, each on one thread: they were laid out for one."""
-        self.call.run_beside(self.tensors, other.call, other.tensors)
-        return self.finish(), other.finish()
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,10 +187,9 @@ class Forward:
             x = places[plan.home["y"]]
         part = pair.advance
         plan = part.forward(asked is not None)
-        self.width = width = plan.widths[plan.home["y"]]
         places = {"x": x} | fixed_of(part, given.advance, given.advance_masks, tensors)
         places |= self.kept.places(self.kept.above, kept)
-        places[plan.home["y"]] = Place(y, extent.batch * width, width)
+        places[plan.home["y"]] = extent.outputs(y)
         for home in dict.fromkeys(plan.home.values()):
             if home not in self.kept.above and home != plan.home["y"]:
                 places[home] = room.ring(2, extent.batch, plan.widths[home])
@@ -205,11 +205,9 @@ class Forward:
         )  # fmt: skip
 
     def started(
-        self, tensors: Sequence[Tensor], lengths: B | None
-    ) -> "Started[tuple[TBH, tuple[BH, ...], Tensor]]":
-        """For outputs, last state, and what is kept."""
-        like = tensors[0]
-        y = native.empty(like, self.extent.steps, self.extent.batch, self.width)
+        self, tensors: Sequence[Tensor], lengths: B | None, y: TBH
+    ) -> "Started[tuple[tuple[BH, ...], Tensor]]":
+        """For the last state and what is kept; the outputs are written to ``y``."""
         # An empty sequence never gets to its last state, which is the first one then.
         last = [
             native.empty(start, *start.shape)
@@ -217,9 +215,9 @@ class Forward:
             else start.clone(memory_format=torch.contiguous_format)
             for start in tensors[1 : 1 + self.leaves]
         ]
-        kept = native.lent(like, self.kept.size)
+        kept = native.lent(tensors[0], self.kept.size)
         given = (*tensors, y, *last, kept) if lengths is None else (*tensors, y, *last, kept, lengths)
-        return Started(self.call, given, lambda: (y, tuple(last), kept))
+        return Started(self.call, given, lambda: (tuple(last), kept))
 
 
 class BackwardPass:
@@ -259,8 +257,7 @@ class BackwardPass:
             places["x"] = steps_of(given.x, tensors)
         elif asked.whole:
             places["x"] = below[pair.project.forward(True).home["y"]]
-        width = part.widths["y"]
-        above = self.kept.places(self.kept.above, kept) | {home["y"]: Place(y, extent.batch * width, width)}
+        above = self.kept.places(self.kept.above, kept) | {home["y"]: extent.outputs(y)}
         for leaf, start in zip(part.leaves, given.state, strict=True):
             if home[f"{leaf}'"] in above:
                 places[leaf] = extent.before(above[home[f"{leaf}'"]], start, tensors[start].stride(0))

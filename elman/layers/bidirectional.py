@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import torch
 
 from elman.axes import TBH, TBX, B
-from elman.cells.cell import Cell, Encoder, Recurrence, scan_both
+from elman.cells.cell import Encoder, Recurrence, does_more, scan_layers
 from elman.errors import ShapeError
+from elman.fused.choose import Side
 
 
 class BidirectionalState(NamedTuple):
@@ -63,23 +64,25 @@ class Bidirectional(Encoder):
         lengths: B | None = None,
         noise: tuple[Any, Any] | None = None,
     ) -> tuple[TBH, BidirectionalState]:
-        forwards, backwards = (None, None) if state is None else state
         mine, other = (None, None) if noise is None else noise
-        both = None
-        if (
-            mine is None
-            and other is None
-            and isinstance(self.forwards, Cell)
-            and isinstance(self.backwards, Cell)
-        ):
-            both = scan_both((self.forwards, self.backwards), x, (forwards, backwards), lengths)
-        if both is None:
-            both = (
-                self.forwards.scan(x, forwards, lengths, mine),
-                self.backwards.scan_reversed(x, backwards, lengths, other),
-            )
-        (there, last), (back, first) = both
+        if mine is None and other is None:
+            found = scan_layers([self], x, [state], lengths)
+            if found is not None:
+                y, (after,) = found
+                return y, after
+        forwards, backwards = (None, None) if state is None else state
+        there, last = self.forwards.scan(x, forwards, lengths, mine)
+        back, first = self.backwards.scan_reversed(x, backwards, lengths, other)
         return torch.cat([there, back], dim=-1), BidirectionalState(last, first)
+
+    def _sides(self, state: BidirectionalState | None, batch: int, reverse: bool) -> list[Side] | None:
+        forwards, backwards = (None, None) if state is None else state
+        there = self.forwards._sides(forwards, batch, reverse)
+        back = self.backwards._sides(backwards, batch, not reverse)
+        return None if there is None or back is None or does_more(self, Bidirectional) else there + back
+
+    def _joined(self, states: list[Any]) -> BidirectionalState:
+        return BidirectionalState(*states)
 
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> tuple[Any, Any]:
         """The masks of both directions for ``scan(…, noise=…)``; None for one that has no noise."""

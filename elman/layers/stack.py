@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.axes import BH, BX, TBH, TBX, B
-from elman.cells.cell import Encoder, Recurrence
+from elman.cells.cell import Encoder, Recurrence, scan_layers
 from elman.errors import OptionError, ShapeError
 from elman.layers.dropout import drop, require_rate
 
@@ -67,6 +67,10 @@ class EncoderStack(Encoder):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
+        if self._nothing_between(noise):
+            found = scan_layers(cast(list[Encoder], self.cells), x, state, lengths)
+            if found is not None:
+                return found
         after = []
         for k, cell in enumerate(cast(list[Encoder], self.cells)):
             before, masks = None if state is None else state[k], None if noise is None else noise[k]
@@ -80,6 +84,11 @@ class EncoderStack(Encoder):
 
     def extra_repr(self) -> str:
         return f"dropout={self.dropout}"
+
+    def _nothing_between(self, noise: Any) -> bool:
+        """Whether each layer reads just what the one before puts out."""
+        dropped = self.training and self.dropout > 0 and len(self.cells) > 1
+        return not dropped and _is_silent(noise)
 
     def _between(self, x: Tensor, k: int) -> Tensor:
         return x if k == 0 else drop(x, self.dropout, self.training)
@@ -123,6 +132,10 @@ class Stack(EncoderStack, Recurrence):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
+        if self._nothing_between(noise):
+            found = scan_layers(self._recurrences(), x, state, lengths, reverse=True)
+            if found is not None:
+                return found
         after = []
         for k, cell in enumerate(self._recurrences()):
             before, masks = None if state is None else state[k], None if noise is None else noise[k]
@@ -132,6 +145,11 @@ class Stack(EncoderStack, Recurrence):
 
     def _recurrences(self) -> list[Recurrence]:
         return cast(list[Recurrence], self.cells)
+
+
+def _is_silent(noise: Any) -> bool:
+    """Whether masks that were drawn are none at all."""
+    return not noise or (isinstance(noise, tuple | list) and all(map(_is_silent, noise)))
 
 
 def _chain(cells: Sequence[Encoder]) -> str:

@@ -26,9 +26,10 @@ from elman.cells import (
 from elman.cells.cell import HiddenState
 from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError, ShapeError
-from elman.fused import choose, definition, library, noise
+from elman.fused import choose, library, noise
 from elman.layers import Stack
 from tests.cells.own_cells import Asking, Counting, Sorted
+from tests.fused.running import by_definition_alone
 
 T, B, X, H = 6, 4, 3, 5
 sigma = torch.sigmoid
@@ -235,7 +236,7 @@ def test_values_and_gradients_are_those_of_the_papers_equations(
     kind: type[Cell], name: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "definition":
-        monkeypatch.setattr(choose, "scan", definition.scan)
+        by_definition_alone(monkeypatch)
     cell, x, state = drawn(kind)
     made = KINDS[name]
     if kind is Own and made.candidate:

@@ -11,10 +11,9 @@ from torch import Tensor
 from elman import states
 from elman.cells import GRU, LSTM, SLSTM, Cell
 from elman.cells.noise import Noise, Noisy
-from elman.fused import choose, definition
 from elman.layers import Bidirectional, Stack, Streamer
 from tests.cells.test_noise import REFERENCES, B, H, Own, T, X, by_hand, drawn, gradients
-from tests.fused.running import Rounding, compiled_here
+from tests.fused.running import Rounding, by_definition_alone, compiled_here
 from tests.fused.test_bfloat16 import WITHIN, off
 
 kinds = pytest.mark.parametrize("kind", REFERENCES, ids=lambda kind: kind.__name__)
@@ -59,7 +58,7 @@ def test_ragged_and_reversed_a_mask_falls_on_the_step_it_was_drawn_for(
 ) -> None:
     cell, x, state = drawn(kind)
     if way == "definition":
-        monkeypatch.setattr(choose, "scan", definition.scan)
+        by_definition_alone(monkeypatch)
     else:
         cell.store = way
     masks = Noisy(cell, everything(kind, per_gate)).draw(B, T)

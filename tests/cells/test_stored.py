@@ -14,8 +14,9 @@ from elman.cells import CELLS, LSTM, RHN, Cell
 from elman.cells.noise import Noise, Noisy
 from elman.cells.stored import StoredCell, StoredCells, describe, to_text
 from elman.errors import ModelError, OptionError
-from elman.fused import choose, definition, library
+from elman.fused import choose, library
 from tests.cells.own_cells import Attached, Detached, Forgetful, Leaky, Moody, Orthogonal, Rich, Sorted
+from tests.fused.running import by_definition_alone
 
 MAKE: dict[str, Callable[[int, int], Cell]] = {**CELLS, "rich": Rich}
 X = H = 3
@@ -61,7 +62,7 @@ def test_the_sweep_is_complete() -> None:
     "name", [name for name in MAKE if name != "slstm"]
 )  # begins at its precision's limit
 def test_by_the_definition_too_and_in_double_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "scan", definition.scan)
+    by_definition_alone(monkeypatch)
     cell = MAKE[name](X, H)
     again = reopened(cell).double()  # stored in single precision: it is the equations that were stored
     for (name, a), (_, b) in zip(results(again), results(cell.double()), strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from elman.fused import library, native, passes
+from elman.fused import choose, definition, library, native, passes
 from elman.fused.compiled import Part
 from elman.fused.passes import BackwardPass, Extent, Forward, Pair
 from elman.fused.program import Program, evaluate
@@ -25,6 +25,12 @@ class Values(NamedTuple):
 
     outputs: Named
     gradients: Named
+
+
+def by_definition_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on scans run by the definition, by nothing else."""
+    monkeypatch.setattr(choose, "scan", definition.scan)
+    monkeypatch.setattr(choose, "scan_layers", lambda *_: None)
 
 
 def part_of(program: Program, leaves: tuple[str, ...], level: str | None = None) -> Part:
@@ -65,14 +71,13 @@ def by_executor(
     names = ("x", *leaves, *part.fixed)
     given = [tensors[name] for name in names]
     steps, batch = tensors["x"].shape[:2]
-    pair, extent = (
-        Pair(None, part),
-        Extent(steps, batch, reverse, lengths is not None, torch.get_num_threads()),
-    )
+    pair, width = Pair(None, part), part.widths["y"]
+    extent = Extent(steps, batch, reverse, lengths is not None, torch.get_num_threads(), width)
     asked = passes.wanted(pair, [True] * len(given))
-    y, last, kept = Forward(pair, asked, extent, given).started(given, lengths).run()
-    plain = Forward(pair, None, extent, given).started(given, lengths).run()
-    for a, b in zip([y, *last], [plain[0], *plain[1]], strict=True):
+    y, plain = (native.empty(given[0], steps, batch, width) for _ in range(2))
+    last, kept = Forward(pair, asked, extent, given).started(given, lengths, y).run()
+    plain_last, _ = Forward(pair, None, extent, given).started(given, lengths, plain).run()
+    for a, b in zip([y, *last], [plain, *plain_last], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
     d = [cotangents["y"], *(cotangents[f"{leaf}'"] for leaf in leaves)]
     found = BackwardPass(pair, asked, extent, given, d).started(given, lengths, y, kept, d).run()

@@ -14,7 +14,7 @@ from elman.cells.noise import Noise, Noisy
 from elman.errors import OptionError
 from elman.fused import choose, definition, recompute
 from elman.fused.compiled import Compiled
-from elman.fused.scan import Shape
+from elman.fused.scan import Shape, Task, shaped
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 from tests.fused.test_scan import derived, made, started
 
@@ -124,7 +124,7 @@ def test_gradients_are_those_of_finite_differences(reverse: bool) -> None:
 
     def values(x: Tensor, h: Tensor, c: Tensor, *_: Tensor) -> tuple[Tensor, ...]:
         fixed, lengths = compiled.prepare(cell), torch.tensor([5, 0, 4])
-        y, last = recompute.scan(compiled, x, (h, c), fixed, lengths, reverse)
+        y, last = recompute.run(x, Task(compiled, shaped(x, lengths, reverse), (h, c, *fixed)))
         return y, *last
 
     assert torch.autograd.gradcheck(values, (x, *leaves, *cell.parameters()), fast_mode=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from elman import states
 from elman.cells import CELLS, GRU, LSTM, MGU, MUT1, Elman, GRUResetBefore
 from elman.cells.cell import Cell
-from elman.fused import choose, definition, native, scan
+from elman.fused import choose, definition, layers, native
 from elman.fused.compiled import Compiled
 from tests.cells.own_cells import Handed, Meeting
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
@@ -104,7 +104,7 @@ def test_gradients_are_those_of_finite_differences(name: str, reverse: bool) -> 
     lengths = torch.tensor([3, 0, 2])
 
     def values(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        y, last = scan.scan(compiled, x, rest[: len(leaves)], compiled.prepare(cell), lengths, reverse)
+        y, last = layers.scan(compiled, x, rest[: len(leaves)], compiled.prepare(cell), lengths, reverse)
         return y, *last
 
     if name == "ligru":  # its rectified units have corners
@@ -146,7 +146,7 @@ def test_beside_torch_nn(cell: Cell, module: nn.RNNBase, gates: list[int], rever
     wanted = wanted.flip(0) if reverse else wanted
     compiled = choose.compile_cell(cell)
     assert isinstance(compiled, Compiled)
-    y, end = scan.scan(compiled, x, tuple(start), compiled.prepare(cell), None, reverse)
+    y, end = layers.scan(compiled, x, tuple(start), compiled.prepare(cell), None, reverse)
     torch.testing.assert_close(y, wanted)
     for mine, theirs in zip(end, last if isinstance(last, tuple) else (last,), strict=True):
         torch.testing.assert_close(mine, theirs.squeeze(0))

@@ -7,8 +7,9 @@ from torch import Tensor
 from elman import states
 from elman.cells import CELLS, MUT1, MUT2, Cell
 from elman.cells.noise import Noise, Noisy
-from elman.fused import choose, definition, library, noise
+from elman.fused import choose, library, noise
 from elman.fused.compiled import Compiled
+from tests.fused.running import by_definition_alone
 
 T, B, X, H = 5, 3, 2, 3
 KINDS = {
@@ -66,7 +67,7 @@ def test_the_chosen_way_is_the_loop_over_the_program(
     mine = values(cell, x, masks, lengths)
     if library.objection() is None:
         assert isinstance(choose.compile_cell(cell, noise.inside(masks)), Compiled)
-    monkeypatch.setattr(choose, "scan", definition.scan)
+    by_definition_alone(monkeypatch)
     for a, b in zip(mine, values(cell, x, masks, lengths), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 

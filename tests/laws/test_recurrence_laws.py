@@ -26,8 +26,8 @@ from elman.cells import (
     ProjectedLSTM,
 )
 from elman.cells.cell import Recurrence
-from elman.fused import choose, definition
 from elman.layers import Stack
+from tests.fused.running import by_definition_alone
 
 Make = Callable[[int, int], Recurrence]
 
@@ -64,7 +64,7 @@ def test_the_sweep_is_complete() -> None:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Runs a law once by the way that ``choose`` picks and once by the definition."""
     if request.param == "definition":
-        monkeypatch.setattr(choose, "scan", definition.scan)
+        by_definition_alone(monkeypatch)
     return request.param
 
 
@@ -240,7 +240,7 @@ def test_the_chosen_way_equals_the_definition(
         yield from gradients((outputs * weight).sum() + total(last), inputs)
 
     chosen = list(run())
-    monkeypatch.setattr(choose, "scan", definition.scan)
+    by_definition_alone(monkeypatch)
     defined = list(run())
     recurrence.double()
     x, state, weight = (
@@ -264,7 +264,7 @@ def test_the_chosen_way_equals_the_definition(
 @pytest.mark.slow
 @everything
 def test_double_backward_works_by_the_definition(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "scan", definition.scan)
+    by_definition_alone(monkeypatch)
     recurrence, x, state = drawn(make, 2, 2, 1, 2)
     x.requires_grad_()
 

@@ -12,9 +12,10 @@ from elman import states
 from elman.cells import GRU, LSTM, Cell, Elman, GRUResetBefore
 from elman.cells.cell import Encoder, Recurrence
 from elman.errors import OptionError, ShapeError
-from elman.fused import choose, definition, native
+from elman.fused import native
 from elman.layers import Bidirectional, EncoderStack, Stack
 from elman.layers.bidirectional import BidirectionalState
+from tests.fused.running import by_definition_alone
 
 T, B, X, H = 6, 4, 3, 5
 KINDS: dict[str, tuple[Callable[[int], Cell], Callable[[], nn.Module]]] = {
@@ -33,7 +34,7 @@ def test_two_layers_are_torchs_with_their_gradients(
     monkeypatch.setattr(native, "WORK_PER_THREAD", 1)  # so that two threads take a direction each
     torch.set_num_threads(threads)
     if by_definition:
-        monkeypatch.setattr(choose, "scan", definition.scan)
+        by_definition_alone(monkeypatch)
     make, make_theirs = KINDS[kind]
     stack = EncoderStack([Bidirectional(make(size), make(size)) for size in (X, 2 * H)]).double()
     theirs: Any = make_theirs().double()
@@ -88,7 +89,7 @@ def test_directions_of_two_kinds_equal_their_definition(
         return [*kept, *torch.autograd.grad(value, [x, *both.parameters()])]
 
     chosen = run()
-    monkeypatch.setattr(choose, "scan", definition.scan)
+    by_definition_alone(monkeypatch)
     for mine, defined in zip(chosen, run(), strict=True):
         assert (mine - defined).norm() <= 1e-5 * defined.norm()
 

@@ -10,8 +10,8 @@ from elman import states
 from elman.cells import GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import Recurrence
 from elman.errors import ModelError
-from elman.fused import choose, definition
 from elman.layers import Stack, from_torch, to_torch
+from tests.fused.running import by_definition_alone
 
 T, B, X, H = 6, 3, 4, 5
 MODULES: dict[str, Callable[[int, bool], nn.LSTM | nn.GRU | nn.RNN]] = {
@@ -57,7 +57,7 @@ def test_from_torch_and_back(
     kind: str, layers: int, bias: bool, by_definition: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by_definition:
-        monkeypatch.setattr(choose, "scan", definition.scan)
+        by_definition_alone(monkeypatch)
     module = MODULES[kind](layers, bias).double()
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.5)

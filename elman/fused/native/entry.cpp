@@ -7,6 +7,7 @@
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
+using elman::Job;
 using elman::Run;
 
 // The names of the operations in the order of their numbers, separated by spaces.
@@ -20,8 +21,8 @@ EXPORT const char* elman_operations() {
 EXPORT int64_t elman_size(int64_t which) {
     const int64_t sizes[] = {sizeof(elman::Instruction), sizeof(elman::Stage), sizeof(elman::Group), sizeof(elman::Product),
                              sizeof(elman::Matrix), sizeof(elman::Buffer), sizeof(elman::Factor), sizeof(Run),
-                             sizeof(elman::Weights), sizeof(elman::Port), sizeof(elman::Stream)};
-    return which >= 0 && which < 11 ? sizes[which] : -1;
+                             sizeof(elman::Weights), sizeof(elman::Port), sizeof(elman::Stream), sizeof(Job)};
+    return which >= 0 && which < 12 ? sizes[which] : -1;
 }
 
 EXPORT int64_t elman_vector_bytes() { return elman::VECTOR_BYTES; }
@@ -49,20 +50,9 @@ EXPORT void elman_use_openmp(void* parallel, void* thread, void* threads) {
 EXPORT int64_t elman_scratch_float32(const Run* run) { return elman::scratch_bytes<float>(*run); }
 EXPORT int64_t elman_scratch_float64(const Run* run) { return elman::scratch_bytes<double>(*run); }
 EXPORT int64_t elman_scratch_bfloat16(const Run* run) { return elman::scratch_bytes<elman::Pair>(*run); }
-EXPORT void elman_scan_float32(const Run* run) { elman::scan<float>(*run); }
-EXPORT void elman_scan_float64(const Run* run) { elman::scan<double>(*run); }
-EXPORT void elman_scan_bfloat16(const Run* run) { elman::scan<elman::Pair>(*run); }
-
-// Two runs of one thread each, at once where the team has two threads: neither waits for the other at any step.
-template <class E> void scan_both(const Run* first, const Run* second) {
-    const Run* runs[] = {first, second};
-    elman::on_team(2, [](void* data, int thread, int threads) {
-        for (int k = thread; k < 2; k += threads) elman::scan<E>(*static_cast<const Run**>(data)[k]);
-    }, runs);
-}
-EXPORT void elman_scan_both_float32(const Run* first, const Run* second) { scan_both<float>(first, second); }
-EXPORT void elman_scan_both_float64(const Run* first, const Run* second) { scan_both<double>(first, second); }
-EXPORT void elman_scan_both_bfloat16(const Run* first, const Run* second) { scan_both<elman::Pair>(first, second); }
+EXPORT void elman_scan_float32(const Job* jobs, int64_t count) { elman::scan<float>(jobs, count); }
+EXPORT void elman_scan_float64(const Job* jobs, int64_t count) { elman::scan<double>(jobs, count); }
+EXPORT void elman_scan_bfloat16(const Job* jobs, int64_t count) { elman::scan<elman::Pair>(jobs, count); }
 
 // One step: x and the state before it are read, the output and the state after it written; rows side by side.
 EXPORT void elman_stream(const elman::Stream* stream, float* x, float* before, float* y, float* after) {

@@ -1,6 +1,6 @@
 // What Python hands over: a plan (instructions, stages, products) and the tensors of one run.
 //
-// The same structures, field by field, stand in library.py. All counts and strides are in elements.
+// The same structures, field by field, stand in abi.py. All counts and strides are in elements.
 #pragma once
 
 #include <cstdint>
@@ -106,6 +106,13 @@ struct Run {
     const Run* before;        // what needs no past, done for the steps of a chunk (its `together`) before they are
     const Run* after;         // and after them
     const Weights* weights;  // per group, float32 only; or null: the matrices are packed for this run
+};
+
+// A run among others of one call, done by the threads from `first` on. Those of one layer do not wait for each
+// other; the next layer may read what they wrote.
+struct Job {
+    const Run* run;
+    int64_t layer, first;
 };
 
 // A buffer that lies in what is handed over at each step: the input, the state before it, the output, the state

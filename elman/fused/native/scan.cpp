@@ -1,5 +1,6 @@
 #include "scan.h"
 
+#include <deque>
 #include <optional>
 
 #include "factor.h"
@@ -307,11 +308,52 @@ template <class E> void scan(const Run& run) {
             [](void* data, int thread, int threads) { static_cast<Scan<E>*>(data)->thread(thread, threads); }, &scan);
 }
 
+namespace {
+
+// The scans of one layer.
+template <class E> struct Layer {
+    const Job* jobs;
+    std::deque<Scan<E>> scans;
+    int planned = 1;
+
+    void thread(int thread, int threads) {
+        for (size_t k = 0; k < scans.size(); ++k) {
+            // On a smaller team than planned: one scan after the other, by all.
+            const int first = threads < planned ? 0 : static_cast<int>(jobs[k].first);
+            const int wanted = static_cast<int>(jobs[k].run->threads), mine = wanted < threads ? wanted : threads;
+            if (thread >= first && thread < first + mine) scans[k].thread(thread - first, mine);
+        }
+    }
+};
+
+}  // namespace
+
+template <class E> void scan(const Job* jobs, int64_t count) {
+    for (const Job *begin = jobs, *end; begin < jobs + count; begin = end) {
+        for (end = begin + 1; end < jobs + count && end->layer == begin->layer;) ++end;
+        if (end == begin + 1) {
+            scan<E>(*begin->run);
+            continue;
+        }
+        Layer<E> layer{begin, {}};
+        for (const Job* job = begin; job < end; ++job) {
+            layer.scans.emplace_back(*job->run);
+            const int64_t behind = job->first + job->run->threads;
+            if (behind > layer.planned) layer.planned = static_cast<int>(behind);
+        }
+        on_team(layer.planned,
+                [](void* data, int thread, int threads) { static_cast<Layer<E>*>(data)->thread(thread, threads); }, &layer);
+    }
+}
+
 template int64_t scratch_bytes<float>(const Run&);
 template int64_t scratch_bytes<double>(const Run&);
 template int64_t scratch_bytes<Pair>(const Run&);
 template void scan<float>(const Run&);
 template void scan<double>(const Run&);
 template void scan<Pair>(const Run&);
+template void scan<float>(const Job*, int64_t);
+template void scan<double>(const Job*, int64_t);
+template void scan<Pair>(const Job*, int64_t);
 
 }  // namespace elman
