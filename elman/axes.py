@@ -52,6 +52,8 @@ def require(
     ``sizes`` names only the axes that are fixed; the others may be anything.
     """
     axes = letters.split()
+    if not isinstance(tensor, Tensor):
+        raise ShapeError(asked, f"{name} is a {type(tensor).__name__}; it must be a tensor, {letters}.", do)
     if tensor.dim() == len(axes) and all(
         sizes.get(axis, size) == size for axis, size in zip(axes, tensor.shape, strict=True)
     ):
@@ -73,6 +75,12 @@ def require_lengths(lengths: B, x: TBX) -> None:
     While PyTorch compiles there are no numbers to look at; the compiled graph looks at them.
     """
     steps, batch = x.shape[:2]
+    if not isinstance(lengths, Tensor):
+        raise ShapeError(
+            f"A scan over {say(x, 'T B X')} was given lengths.",
+            f"lengths is a {type(lengths).__name__}; it must be a tensor of {batch} int64 numbers.",
+            "Write torch.tensor(lengths).",
+        )
     fits = lengths.shape == (batch,) and lengths.dtype == torch.int64
     unknown = torch.compiler.is_compiling() or batch == 0
     if not fits or not (unknown or 0 <= int(lengths.min()) <= int(lengths.max()) <= steps):

@@ -10,6 +10,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from elman import axes
+from elman.errors import ShapeError
+
 S = TypeVar("S")
 
 
@@ -54,6 +57,13 @@ def leaves(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
         raise TypeError(f"{name} is a {type(state).__name__}: states are tensors, tuples and None")
 
 
+def require(state: Any, like: Any, *, asked: str, do: str) -> None:
+    """Raises :class:`ShapeError` unless ``state`` has the tensors of ``like``, by paths and sizes."""
+    given, wanted = ({name: tuple(leaf.shape) for name, leaf in leaves(each)} for each in (state, like))
+    if given != wanted:
+        raise ShapeError(asked, f"It has {_said(given)}; it must have {_said(wanted)}.", do)
+
+
 def replace(like: S, tensors: dict[str, Tensor], name: str = "state") -> S:
     """A state of the structure of ``like`` whose tensors are exactly the given ones, by path."""
     given = iter([tensors[path] for path, _ in leaves(like, name)])
@@ -73,3 +83,7 @@ def _zip_transform(function: Callable[[tuple[Tensor, ...]], Tensor], states: tup
         return function(states)
     parts = [_zip_transform(function, part) for part in zip(*states, strict=True)]
     return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+
+
+def _said(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {axes.say(shape)}" for name, shape in shapes.items()) or "no tensors"

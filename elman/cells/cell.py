@@ -180,7 +180,11 @@ class Cell(Recurrence):
 
     def step(self, x: BX, state: Any) -> tuple[BH, Any]:
         self._require(x, "B X")
-        return self.advance(self.project(x), state)
+        try:
+            return self.advance(self.project(x), state)
+        except Exception:
+            choose.require_state(self, state, len(x))  # that is the cause where it is another cell's
+            raise
 
     def candidate(self, g: BH) -> BH:
         """``g`` as it is: the mark by which ``advance`` says what a memory takes in, where dropout may fall.
@@ -235,14 +239,15 @@ class Cell(Recurrence):
         return nn.Parameter(torch.empty(sizes).uniform_(-bound, bound))
 
     def _require(self, x: Tensor, letters: str) -> None:
-        if x.dim() == len(letters.split()) and x.shape[-1] == self.input_size:
+        if isinstance(x, Tensor) and x.dim() == len(letters.split()) and x.shape[-1] == self.input_size:
             return  # before a message is written that nobody reads: a step takes microseconds
         axes.require(
             x,
             "x",
             letters,
             {"X": self.input_size},
-            asked=f"{type(self).__name__}({self.extra_repr()}) was given an input of {axes.say(x)}.",
+            asked=f"{type(self).__name__}({self.extra_repr()}) was given an input"
+            + (f" of {axes.say(x)}." if isinstance(x, Tensor) else "."),
             do="Sequences are T B X (time first); a single step is B X.",
         )
 
@@ -257,15 +262,14 @@ def does_more(encoder: Encoder, base: type[Any]) -> bool:
 
 
 def scan_layers(
-    layers: Sequence[Encoder], x: TBX, before: Sequence[Any] | None, lengths: B | None, reverse: bool = False
+    layers: Sequence[Encoder], x: TBX, before: Sequence[Any], lengths: B | None, reverse: bool = False
 ) -> tuple[TBH, tuple[Any, ...]] | None:
     """Outputs of the last layer, and the last states: ``scan`` of one after the other in one native call.
 
     Or ``scan_reversed`` of each. None where each is to be done by itself: for what the executor does not run,
     or a layer does around its scan (:meth:`Encoder._sides`).
     """
-    batch = x.shape[1] if x.dim() == 3 else 0
-    before = [None] * len(layers) if before is None else before
+    batch = x.shape[1] if isinstance(x, Tensor) and x.dim() == 3 else 0
     sides = [layer._sides(state, batch, reverse) for layer, state in zip(layers, before, strict=True)]
     known = [each for each in sides if each is not None]
     if len(known) < len(sides):

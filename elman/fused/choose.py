@@ -45,12 +45,24 @@ def scan(
             found = _by_executor(cell, x.float(), wide, lengths, noise, reverse, half=True)
     if found is not None:
         y, last = found[0], states.replace(state, dict(zip(leaves, found[1], strict=True)))
-    elif noise or torch.compiler.is_compiling() or _transformed():
-        y, last = definition.scan(cell, x, state, lengths, noise, reverse)
     else:
-        y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
+        require_state(cell, state, x.shape[1])  # torch's kernels do not look: they would write beyond it
+        if noise or torch.compiler.is_compiling() or _transformed():
+            y, last = definition.scan(cell, x, state, lengths, noise, reverse)
+        else:
+            y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
     return (
         (y, last) if returned is None else (y.to(returned), states.transform(lambda t: t.to(returned), last))
+    )
+
+
+def require_state(cell: Any, state: Any, batch: int) -> None:
+    """Raises :class:`ShapeError` for the state of another cell or batch."""
+    states.require(
+        state,
+        cell.initial_state(batch),
+        asked=f"{type(cell).__name__}({cell.extra_repr()}) was given a state for a batch of {batch}.",
+        do=f"Give one as this cell's initial_state({batch}) and scan return it.",
     )
 
 

@@ -261,6 +261,8 @@ def _record(
         owned = {f"cell.{name}": tensor for name, tensor in parameters.items()}
         state = states.replace(start, leaves) if leaves else None
         returned = functional_call(call, owned, (x, state, list(masks.values())))
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            raise TypeError(f"advance returned a {type(returned).__name__}, not an output and a state")
         return [returned[0], *(leaf for _, leaf in states.leaves(returned[1]))]
 
     try:

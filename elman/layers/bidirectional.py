@@ -6,7 +6,7 @@ import torch
 
 from elman.axes import TBH, TBX, B
 from elman.cells.cell import Encoder, Recurrence, does_more, scan_layers
-from elman.errors import ShapeError
+from elman.errors import OptionError, ShapeError
 from elman.fused.choose import Side
 
 
@@ -31,7 +31,8 @@ class Bidirectional(Encoder):
     What is not here: ``step``. An output depends on what follows, so there is nothing to generate with; ask a
     type checker. To put one on another see :class:`elman.layers.EncoderStack`.
 
-    Raises :class:`ShapeError` where the two read inputs of different size.
+    Raises :class:`ShapeError` where the two read inputs of different size, :class:`OptionError` where one is
+    no recurrence.
 
     >>> from elman.cells import GRU, LSTM
     >>> both = Bidirectional(LSTM(3, 5), GRU(3, 2))
@@ -42,6 +43,15 @@ class Bidirectional(Encoder):
 
     def __init__(self, forwards: Recurrence, backwards: Recurrence) -> None:
         super().__init__()
+        for each in (forwards, backwards):
+            if not isinstance(each, Recurrence):
+                name = each.__name__ if isinstance(each, type) else type(each).__name__
+                raise OptionError(
+                    "A Bidirectional was asked for.",
+                    f"{name} is {'a class' if isinstance(each, type) else 'no recurrence'}.",
+                    "Give two cells or Stacks that were made; to put one Bidirectional on another take an "
+                    "EncoderStack.",
+                )
         if forwards.input_size != backwards.input_size:
             names = f"{type(forwards).__name__}, {type(backwards).__name__}"
             raise ShapeError(
@@ -70,16 +80,29 @@ class Bidirectional(Encoder):
             if found is not None:
                 y, (after,) = found
                 return y, after
-        forwards, backwards = (None, None) if state is None else state
+        forwards, backwards = self._states(state)
         there, last = self.forwards.scan(x, forwards, lengths, mine)
         back, first = self.backwards.scan_reversed(x, backwards, lengths, other)
         return torch.cat([there, back], dim=-1), BidirectionalState(last, first)
 
     def _sides(self, state: BidirectionalState | None, batch: int, reverse: bool) -> list[Side] | None:
-        forwards, backwards = (None, None) if state is None else state
+        forwards, backwards = self._states(state)
         there = self.forwards._sides(forwards, batch, reverse)
         back = self.backwards._sides(backwards, batch, not reverse)
         return None if there is None or back is None or does_more(self, Bidirectional) else there + back
+
+    def _states(self, state: Any) -> tuple[Any, Any]:
+        if state is None:
+            return None, None
+        if not isinstance(state, tuple) or len(state) != 2:
+            raise ShapeError(
+                f"Bidirectional({type(self.forwards).__name__}, {type(self.backwards).__name__}) "
+                "was given a state.",
+                f"It is a {type(state).__name__}; it must be the states of both directions, forwards first.",
+                "Give one as initial_state and scan return it.",
+            )
+        forwards, backwards = state
+        return forwards, backwards
 
     def _joined(self, states: list[Any]) -> BidirectionalState:
         return BidirectionalState(*states)

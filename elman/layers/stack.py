@@ -24,7 +24,8 @@ class EncoderStack(Encoder):
     ``dropout``: the share of features set to zero, 0 … 1, drawn afresh at every step and layer; never on
     the recurrent path, the input of the first layer, or the output of the last.
 
-    Raises :class:`ShapeError` where one layer's output does not fit the next one's input.
+    Raises :class:`ShapeError` where one layer's output does not fit the next one's input,
+    :class:`OptionError` for a layer that is no encoder.
 
     >>> import torch
     >>> from elman.cells import LSTM
@@ -37,17 +38,23 @@ class EncoderStack(Encoder):
 
     def __init__(self, cells: Sequence[Encoder], dropout: float = 0.0) -> None:
         super().__init__()
-        chain = _chain(cells)
         if not cells:
             raise ShapeError(
                 f"A {type(self).__name__} of no layers was asked for.",
                 "cells is empty.",
                 f"Give at least one {'recurrence' if isinstance(self, Recurrence) else 'encoder'}.",
             )
+        for k, cell in enumerate(cells, start=1):
+            if not isinstance(cell, Encoder):
+                raise OptionError(
+                    f"{type(self).__name__}({_chain(cells)}) was asked for.",
+                    f"Layer {k} is {_said(cell)}.",
+                    "Give cells that were made, such as LSTM(10, 20); weights of torch.nn by from_torch.",
+                )
         for k, (below, above) in enumerate(pairwise(cells), start=1):
             if below.output_size != above.input_size:
                 raise ShapeError(
-                    f"{type(self).__name__}({chain}) was asked for.",
+                    f"{type(self).__name__}({_chain(cells)}) was asked for.",
                     f"Layer {k} gives {below.output_size} features, layer {k + 1} reads {above.input_size}.",
                     "Give each layer the input_size that the layer below gives.",
                 )
@@ -67,14 +74,15 @@ class EncoderStack(Encoder):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
+        before = self._states(state)
         if self._nothing_between(noise):
-            found = scan_layers(cast(list[Encoder], self.cells), x, state, lengths)
+            found = scan_layers(cast(list[Encoder], self.cells), x, before, lengths)
             if found is not None:
                 return found
         after = []
-        for k, cell in enumerate(cast(list[Encoder], self.cells)):
-            before, masks = None if state is None else state[k], None if noise is None else noise[k]
-            x, new = cell.scan(self._between(x, k), before, lengths, masks)
+        for k, (cell, each) in enumerate(zip(cast(list[Encoder], self.cells), before, strict=True)):
+            masks = None if noise is None else noise[k]
+            x, new = cell.scan(self._between(x, k), each, lengths, masks)
             after.append(new)
         return x, tuple(after)
 
@@ -89,6 +97,21 @@ class EncoderStack(Encoder):
         """Whether each layer reads just what the one before puts out."""
         dropped = self.training and self.dropout > 0 and len(self.cells) > 1
         return not dropped and _is_silent(noise)
+
+    def _states(self, state: Any) -> Sequence[Any]:
+        """The state of each layer, None for the initial one."""
+        count = len(self.cells)
+        if state is None:
+            return [None] * count
+        several = isinstance(state, tuple | list)
+        if not several or len(state) != count:
+            parts = f" of {len(state)}" if several else ""
+            raise ShapeError(
+                f"{type(self).__name__}({_chain(cast(list[Encoder], self.cells))}) was given a state.",
+                f"It is a {type(state).__name__}{parts}; it must be a tuple of {count}, one for each layer.",
+                "Give one as initial_state and scan return it.",
+            )
+        return state
 
     def _between(self, x: Tensor, k: int) -> Tensor:
         return x if k == 0 else drop(x, self.dropout, self.training)
@@ -109,7 +132,7 @@ class Stack(EncoderStack, Recurrence):
 
     def __init__(self, cells: Sequence[Recurrence], dropout: float = 0.0) -> None:
         for k, cell in enumerate(cells, start=1):
-            if not isinstance(cell, Recurrence):
+            if isinstance(cell, Encoder) and not isinstance(cell, Recurrence):
                 raise OptionError(
                     f"Stack({_chain(cells)}) was asked for.",
                     f"Layer {k} is a {type(cell).__name__}, which has no step: "
@@ -120,7 +143,7 @@ class Stack(EncoderStack, Recurrence):
 
     def step(self, x: BX, state: tuple[Any, ...]) -> tuple[BH, tuple[Any, ...]]:
         after = []
-        for k, (cell, before) in enumerate(zip(self._recurrences(), state, strict=True)):
+        for k, (cell, before) in enumerate(zip(self._recurrences(), self._states(state), strict=True)):
             x, new = cell.step(self._between(x, k), before)
             after.append(new)
         return x, tuple(after)
@@ -132,14 +155,15 @@ class Stack(EncoderStack, Recurrence):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
+        before = self._states(state)
         if self._nothing_between(noise):
-            found = scan_layers(self._recurrences(), x, state, lengths, reverse=True)
+            found = scan_layers(self._recurrences(), x, before, lengths, reverse=True)
             if found is not None:
                 return found
         after = []
-        for k, cell in enumerate(self._recurrences()):
-            before, masks = None if state is None else state[k], None if noise is None else noise[k]
-            x, new = cell.scan_reversed(self._between(x, k), before, lengths, masks)
+        for k, (cell, each) in enumerate(zip(self._recurrences(), before, strict=True)):
+            masks = None if noise is None else noise[k]
+            x, new = cell.scan_reversed(self._between(x, k), each, lengths, masks)
             after.append(new)
         return x, tuple(after)
 
@@ -152,5 +176,15 @@ def _is_silent(noise: Any) -> bool:
     return not noise or (isinstance(noise, tuple | list) and all(map(_is_silent, noise)))
 
 
-def _chain(cells: Sequence[Encoder]) -> str:
-    return " → ".join(f"{type(cell).__name__} {cell.input_size}:{cell.output_size}" for cell in cells)
+def _chain(cells: Sequence[Any]) -> str:
+    return " → ".join(
+        f"{type(cell).__name__} {cell.input_size}:{cell.output_size}" if isinstance(cell, Encoder) else "…"
+        for cell in cells
+    )
+
+
+def _said(other: object) -> str:
+    """What stands where an encoder should."""
+    if isinstance(other, type):
+        return f"the class {other.__name__} itself"
+    return f"of {type(other).__module__}.{type(other).__qualname__}, no encoder of Elman's"

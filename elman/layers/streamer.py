@@ -39,8 +39,8 @@ class Streamer:
     Shapes: x (B X) → y (B H); ``batch`` is B. Several Streamers share nothing; one must not be used by two
     Python threads at the same time.
 
-    Raises :class:`OptionError` for an unknown format, or one other than "float32" where the recurrence cannot
-    be traced; :class:`ShapeError` where sizes do not fit.
+    Raises :class:`OptionError` for an unknown format, one other than "float32" where the recurrence cannot
+    be traced, and for what is no recurrence; :class:`ShapeError` where sizes do not fit.
 
     >>> from elman.cells import GRU, LSTM
     >>> stack = Stack([LSTM(3, 5), GRU(5, 2)])
@@ -57,6 +57,12 @@ class Streamer:
             raise ShapeError(
                 f"A Streamer of {batch} streams was asked for.", f"batch is {batch}.", "Give 1 or more."
             )
+        if not isinstance(recurrence, Recurrence):
+            raise OptionError(
+                f"A {type(recurrence).__name__} was to be streamed.",
+                "It is no recurrence: it has no step.",
+                "Stream a cell or a Stack.",
+            )
         self.batch = batch
         self.weights = weights
         self.objection, self._stepper = stepper(recurrence, weights)
@@ -71,16 +77,13 @@ class Streamer:
 
     @state.setter
     def state(self, state: Any) -> None:
-        given, wanted = dict(states.leaves(state)), dict(states.leaves(self._start))
-        came = {name: tuple(leaf.shape) for name, leaf in given.items()}
-        expected = {name: tuple(leaf.shape) for name, leaf in wanted.items()}
-        if came != expected:
-            raise ShapeError(
-                f"A Streamer of {self.batch} streams was given a state.",
-                f"It has {_said(came)}; it must have {_said(expected)}.",
-                "Give a state of this recurrence, with one row for each stream.",
-            )
-        self._flat = flat(states.restore(self._start, given))
+        states.require(
+            state,
+            self._start,
+            asked=f"A Streamer of {self.batch} streams was given a state.",
+            do="Give a state of this recurrence, with one row for each stream.",
+        )
+        self._flat = flat(states.restore(self._start, dict(states.leaves(state))))
 
     def reset(self) -> None:
         """Back to the initial state."""
@@ -164,7 +167,3 @@ class _Defined:
         like = self._recurrence.initial_state(len(before))
         y, after = self._recurrence.step(x, shaped(before, like))
         return y, flat(after)
-
-
-def _said(shapes: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {axes.say(shape)}" for name, shape in shapes.items()) or "no tensors"

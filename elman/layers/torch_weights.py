@@ -62,13 +62,19 @@ def from_torch(module: nn.LSTM | nn.GRU | nn.RNN) -> Stack:
     Of a GRU's ``bias_hh`` the candidate's third stays apart as ``bias_h``. A module without biases gets
     zeros, which can be trained. Sequences are T B X here, also where the module was ``batch_first``.
 
-    Raises :class:`ModelError` for a bidirectional or projected module.
+    Raises :class:`ModelError` for a bidirectional or projected module, and for any other.
 
     >>> module = nn.GRU(3, 4, num_layers=2)
     >>> x = torch.randn(5, 2, 3)
     >>> bool(torch.allclose(from_torch(module).scan(x)[0], module(x)[0], atol=1e-6))
     True
     """
+    if not isinstance(module, nn.LSTM | nn.GRU | nn.RNN):
+        raise ModelError(
+            f"The weights of a {type(module).__name__} were asked for as a Stack.",
+            "It is no recurrent module of torch.nn's.",
+            "Give a torch.nn.LSTM, GRU or RNN.",
+        )
     for name in ("bidirectional", "proj_size"):
         if getattr(module, name):
             raise ModelError(

@@ -20,6 +20,7 @@ from elman.cells import (
     MogrifierLSTM,
     ProjectedLSTM,
 )
+from elman.cells.cell import HiddenState
 from elman.errors import OptionError, ShapeError
 
 FORGET_GATED = [name for name, kind in CELLS.items() if issubclass(kind, ForgetGated)]
@@ -215,3 +216,59 @@ def test_a_single_step_given_a_sequence() -> None:
 def test_lengths_that_do_not_fit(lengths: torch.Tensor) -> None:
     with pytest.raises(ShapeError, match="it must be 2 int64 numbers from 0 to 5"):
         LSTM(3, 2).scan(torch.zeros(5, 2, 3), None, lengths)
+
+
+def test_lengths_that_are_no_tensor() -> None:
+    with pytest.raises(ShapeError) as error:
+        LSTM(3, 2).scan(torch.zeros(5, 2, 3), None, [5, 1])  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "A scan over 5×2×3 (T B X) was given lengths.\n"
+        "  lengths is a list; it must be a tensor of 2 int64 numbers.\n"
+        "  Write torch.tensor(lengths)."
+    )
+
+
+def test_input_that_is_no_tensor() -> None:
+    with pytest.raises(ShapeError) as error:
+        Elman(3, 2).scan([[[1.0, 2.0, 3.0]]])  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "Elman(input_size=3, hidden_size=2, nonlinearity='tanh') was given an input.\n"
+        "  x is a list; it must be a tensor, T B X.\n"
+        "  Sequences are T B X (time first); a single step is B X."
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_every_cell_refuses_the_state_of_another_batch(reverse: bool) -> None:
+    seen = 0
+    for name in CELLS:
+        cell = made(name, 5, 4)
+        for rows in (1, 2, 4):
+            scan = cell.scan_reversed if reverse else cell.scan
+            with pytest.raises(ShapeError, match=r"was given a state for a batch of 3\."):
+                scan(torch.randn(7, 3, 5), cell.initial_state(rows))
+            seen += 1
+    assert seen == 3 * 28
+
+
+@pytest.mark.parametrize("way", ["scan", "step"])
+def test_the_state_of_another_cell(way: str) -> None:
+    cell, x = LSTM(3, 2), torch.randn(5, 4, 3)
+    given = (x[0] if way == "step" else x, HiddenState(torch.zeros(4, 2)))
+    with pytest.raises(ShapeError) as error:
+        getattr(cell, way)(*given)
+    assert str(error.value) == (
+        "LSTM(input_size=3, hidden_size=2) was given a state for a batch of 4.\n"
+        "  It has state.h 4×2; it must have state.h 4×2, state.c 4×2.\n"
+        "  Give one as this cell's initial_state(4) and scan return it."
+    )
+
+
+def test_what_a_step_itself_raises_is_not_hidden() -> None:
+    class Broken(Elman):
+        def advance(self, *_: object) -> tuple[torch.Tensor, HiddenState]:
+            raise KeyError("a mistake of its own")
+
+    cell = Broken(3, 2)
+    with pytest.raises(KeyError, match="a mistake of its own"):
+        cell.step(torch.zeros(4, 3), cell.initial_state(4))

@@ -11,6 +11,7 @@ from elman.axes import BG, BH, TBG, TBX
 from elman.cells import CELLS, GRU, LSTM, Elman, GRUResetBefore
 from elman.cells.cell import HiddenState
 from elman.cells.coupled import CoupledLSTM
+from elman.errors import ShapeError
 from elman.fused import choose, definition, library
 from tests.cells.own_cells import Asking, Binary, Counting, Deaf, Detached, Gappy, Shared, Sorted, Twice
 
@@ -206,9 +207,9 @@ def test_what_the_executor_does_not_take_runs_by_the_definition(change: Any) -> 
     assert state.c.shape == (x.shape[1], 3)
 
 
-def test_a_state_of_another_size_is_refused_as_by_the_definition() -> None:
+def test_a_state_of_another_size_is_refused() -> None:
     cell = GRU(2, 3)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ShapeError, match=r"It has state.h 4×2; it must have state.h 4×3\."):
         cell.scan(torch.randn(5, 4, 2), HiddenState(torch.zeros(4, 2)))
 
 

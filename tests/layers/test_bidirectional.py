@@ -143,6 +143,32 @@ def test_directions_that_read_different_inputs() -> None:
     )
 
 
+def test_directions_that_are_no_recurrences() -> None:
+    both = Bidirectional(LSTM(3, 5), LSTM(3, 5))
+    with pytest.raises(OptionError) as error:
+        Bidirectional(both, LSTM(3, 5))  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "A Bidirectional was asked for.\n"
+        "  Bidirectional is no recurrence.\n"
+        "  Give two cells or Stacks that were made; to put one Bidirectional on another take an EncoderStack."
+    )
+    with pytest.raises(OptionError, match="GRU is a class"):
+        Bidirectional(LSTM(3, 5), GRU)  # type: ignore[arg-type]
+
+
+def test_a_state_that_is_not_of_two_directions() -> None:
+    both = Bidirectional(LSTM(3, 5), GRU(3, 2))
+    with pytest.raises(ShapeError) as error:
+        both.scan(torch.randn(7, 4, 3), (LSTM(3, 5).initial_state(4),))  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "Bidirectional(LSTM, GRU) was given a state.\n"
+        "  It is a tuple; it must be the states of both directions, forwards first.\n"
+        "  Give one as initial_state and scan return it."
+    )
+    with pytest.raises(ShapeError, match=r"LSTM.* was given a state for a batch of 4\."):
+        both.scan(torch.randn(7, 4, 3), both.initial_state(4)[::-1])  # type: ignore[arg-type]
+
+
 def test_dropout_falls_between_encoders() -> None:
     first, second = (Bidirectional(Elman(x, h, "logistic"), Elman(x, h)) for x, h in ((4, 100), (200, 3)))
     stack = EncoderStack([first, second], dropout=0.3)

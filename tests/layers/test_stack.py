@@ -63,3 +63,30 @@ def test_no_layers() -> None:
 def test_a_rate_that_is_no_share(rate: float) -> None:
     with pytest.raises(OptionError, match=r"the share of features dropped: from 0 to below 1\."):
         Stack([LSTM(2, 3)], dropout=rate)
+
+
+def test_a_layer_that_is_none() -> None:
+    with pytest.raises(OptionError) as error:
+        Stack([LSTM(2, 3), GRU])  # type: ignore[list-item]
+    assert str(error.value) == (
+        "Stack(LSTM 2:3 → …) was asked for.\n"
+        "  Layer 2 is the class GRU itself.\n"
+        "  Give cells that were made, such as LSTM(10, 20); weights of torch.nn by from_torch."
+    )
+    with pytest.raises(OptionError, match=r"Layer 1 is of torch\.nn\.modules\.rnn\.GRU, no encoder"):
+        Stack([torch.nn.GRU(2, 3)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("way", ["scan", "scan_reversed", "step"])
+def test_a_state_with_other_layers(way: str) -> None:
+    stack = Stack([LSTM(2, 3), GRU(3, 4)])
+    x = torch.randn(5, 2) if way == "step" else torch.randn(6, 5, 2)
+    with pytest.raises(ShapeError) as error:
+        getattr(stack, way)(x, stack.initial_state(5)[:1])
+    assert str(error.value) == (
+        "Stack(LSTM 2:3 → GRU 3:4) was given a state.\n"
+        "  It is a tuple of 1; it must be a tuple of 2, one for each layer.\n"
+        "  Give one as initial_state and scan return it."
+    )
+    with pytest.raises(ShapeError, match=r"GRU.* was given a state for a batch of 5"):
+        getattr(stack, way)(x, (LSTM(2, 3).initial_state(5), GRU(3, 4).initial_state(4)))

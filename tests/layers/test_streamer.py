@@ -14,7 +14,7 @@ from elman.cells.cell import Cell, HiddenState, Recurrence
 from elman.cells.stored import StoredCell, describe
 from elman.errors import OptionError, ShapeError
 from elman.fused import library
-from elman.layers import Stack, Streamer
+from elman.layers import Bidirectional, Stack, Streamer
 from tests.fused.running import compiled_here, poisoned  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("poisoned")
@@ -233,6 +233,8 @@ def test_what_does_not_fit_is_refused() -> None:
     streamer = Streamer(LSTM(3, 4), 2)
     with pytest.raises(ShapeError, match="A Streamer of 0 streams was asked for"):
         Streamer(LSTM(3, 4), 0)
+    with pytest.raises(OptionError, match="A Bidirectional was to be streamed"):
+        Streamer(Bidirectional(LSTM(3, 4), LSTM(3, 4)))  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="The formats are float32, bfloat16, int8"):
         Streamer(LSTM(3, 4), weights="int4")
     with pytest.raises(ShapeError) as caught:

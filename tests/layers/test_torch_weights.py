@@ -143,3 +143,5 @@ def test_what_a_stack_does_not_have() -> None:
     )
     with pytest.raises(ModelError, match="Its bidirectional is True"):
         from_torch(nn.GRU(4, 6, bidirectional=True))
+    with pytest.raises(ModelError, match="It is no recurrent module of"):
+        from_torch(nn.Linear(4, 6))  # type: ignore[arg-type]
