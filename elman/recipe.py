@@ -17,7 +17,7 @@ Not here: what the options mean (their dataclasses), and running a recipe (:mod:
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +321,7 @@ def _assemble(tables: Mapping[str, Any], name: str) -> tuple[Recipe | None, list
     kind = model_table.pop("kind", None)
     model, train = None, None
     if isinstance(kind, str) and kind in MODELS:
+        problems.extend(_of_another_kind(kind, model_table))
         model = read_table(MODELS[kind], model_table, "model", problems)
     else:
         came = "it is missing" if kind is None else f"it is {written(kind)}"
@@ -345,10 +346,21 @@ def _assemble(tables: Mapping[str, Any], name: str) -> tuple[Recipe | None, list
     return Recipe(title, text, model, train, claim, data, unstated, scale=scale), problems
 
 
+def _of_another_kind(kind: str, table: dict[str, Any]) -> list[str]:
+    """The mistake of each key that another kind of model has, and takes it out of the ``table``."""
+    names = {each: {key.name for key in fields(options)} for each, options in MODELS.items()}
+    return [
+        f'model.{key} is for model.kind = "{other}"; the kind is "{kind}".'
+        for other, keys in names.items()
+        for key in sorted(keys - names[kind])
+        if table.pop(key, None) is not None
+    ]
+
+
 def _mistakes(name: str, problems: list[str]) -> RecipeError:
     count, them = ("one mistake", "it") if len(problems) == 1 else (f"{len(problems)} mistakes", "them all")
     return RecipeError(
         f"recipe {name} has {count}.",
         "\n  ".join(problems),
-        f"Correct {them}; `elman recipes show zaremba2014-ptb-small` prints a recipe with its keys.",
+        f"Correct {them}; `elman recipes show zaremba2014-ptb-small --scale paper` prints a recipe's keys.",
     )

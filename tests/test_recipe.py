@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_three_mistakes_are_shown_together() -> None:
         "  model.hiden_size is not a key of [model]; nearest: model.hidden_size.\n"
         "  model.dropout_input must be from 0 to below 1; it is 1.0.\n"
         '  train.epochs must be a whole number; it is "two".\n'
-        "  Correct them all; `elman recipes show zaremba2014-ptb-small` prints a recipe with its keys."
+        "  Correct them all; `elman recipes show zaremba2014-ptb-small --scale paper` prints a recipe's keys."
     )
 
 
@@ -247,3 +248,17 @@ def test_a_path_that_is_not_utf8_is_a_mistake_before_anything_is_read() -> None:
     tables = {"data": {"path": os.fsdecode(b"caf\xe9")}, "model": {"kind": "counted"}}
     with pytest.raises(RecipeError, match=r"data\.path has bytes that are not UTF-8"):
         recipes.from_tables(tables, "own")
+
+
+@pytest.mark.parametrize(
+    ("changes", "mistake"),
+    [
+        ({"model.order": 3}, 'model.order is for model.kind = "counted"; the kind is "recurrent".'),
+        ({"model.kind": "counted", "model.cell": "gru"},
+         'model.cell is for model.kind = "recurrent"; the kind is "counted".'),
+    ],
+)  # fmt: skip
+def test_a_key_of_the_other_kind_of_model(changes: dict[str, Any], mistake: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        with_changes(parse(OWN, "mine"), changes)
+    assert error.value.came == mistake

@@ -48,6 +48,12 @@ def load(name: str) -> OwnCell:
     Raises :class:`OptionError` where the file is missing or cannot be imported, or has no such cell.
     """
     asked = f"The cell {name} was asked for."
+    if not is_own(name):
+        raise OptionError(
+            asked,
+            "That is not FILE.py:NAME.",
+            "Write the path of a Python file, a colon, its cell's name.",
+        )
     file, _, word = name.rpartition(":")
     path = Path(file).expanduser()
     if not path.is_file():

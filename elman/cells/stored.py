@@ -148,9 +148,18 @@ def describe(cell: Cell) -> dict[str, Any]:
     """
     if isinstance(cell, StoredCell):
         return dict(cell.table)
+    asked = f"The equations of {type(cell).__name__}({cell.extra_repr()}) were to be stored."
     try:
         table = _described(cell)
-        _require_same(cell, StoredCell(table))
+        try:
+            again = StoredCell(table)
+        except ValueError as error:
+            raise OptionError(
+                asked,
+                f"Their sizes do not fit: {error}.",
+                "Let advance return an output of output_size columns, and a state as initial_state makes it.",
+            ) from error
+        _require_same(cell, again)
         made = Traces(cell)
         if why := definition.mismatch(
             cell, made, partial(definition.fold, made, lengths=None, reverse=False)
@@ -158,7 +167,7 @@ def describe(cell: Cell) -> dict[str, Any]:
             raise Objection(why)
     except Objection as objection:
         raise OptionError(
-            f"The equations of {type(cell).__name__}({cell.extra_repr()}) were to be stored.",
+            asked,
             f"They cannot be: {objection}.",
             "Write them with operations that can be traced (docs/your-own-cell.md); to train it as it is, "
             "use Python.",

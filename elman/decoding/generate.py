@@ -70,7 +70,7 @@ def generate_many(
         raise OptionError(
             f"{count} texts of {tokens} tokens were to be generated.",
             f"tokens is {tokens}, count is {count}; they must be at least 0 and 1.",
-            "Ask for at least one text.",
+            "Ask for 0 tokens or more, and for at least one text.",
         )
     if seed is not None and not 0 <= seed <= seed + count - 1 < 2**63:
         raise OptionError(

@@ -15,6 +15,21 @@ class TwoMemories(NamedTuple):
     slow: tuple[Tensor, Tensor]
 
 
+class Stateless(Elman):
+    """Forgets to return its state."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> Any:
+        return super().advance(x, state)[0]
+
+
+class Narrow(Elman):
+    """Puts out fewer columns than its output_size."""
+
+    def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+        y, new = super().advance(x, state)
+        return y[:, :2], new
+
+
 class Rich(Cell):
     """Nested modules and states, buffers, a frozen and an invariant parameter, constants, a learnt start."""
 

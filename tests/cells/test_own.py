@@ -67,6 +67,8 @@ def test_every_mistake_is_said_in_three_lines(file: Path) -> None:
         "  There is no file absent.py.",
         "  Write the path of a Python file, a colon, its cell's name.",
     ]
+    for name in ("lstm", str(file)):
+        assert refusal(name)[:2] == [f"The cell {name} was asked for.", "  That is not FILE.py:NAME."]
     assert refusal(f"{file}:Yours") == [asked % "Yours", f"  {file} has nothing of that name.", named]
     assert refusal(f"{file}:number") == [
         asked % "number",

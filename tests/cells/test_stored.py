@@ -15,7 +15,18 @@ from elman.cells.noise import Noise, Noisy
 from elman.cells.stored import StoredCell, StoredCells, describe, to_text
 from elman.errors import ModelError, OptionError
 from elman.fused import choose, library
-from tests.cells.own_cells import Attached, Detached, Forgetful, Leaky, Moody, Orthogonal, Rich, Sorted
+from tests.cells.own_cells import (
+    Attached,
+    Detached,
+    Forgetful,
+    Leaky,
+    Moody,
+    Narrow,
+    Orthogonal,
+    Rich,
+    Sorted,
+    Stateless,
+)
 from tests.fused.running import by_definition_alone
 
 MAKE: dict[str, Callable[[int, int], Cell]] = {**CELLS, "rich": Rich}
@@ -102,6 +113,7 @@ def test_what_is_stored_of_a_rich_cell() -> None:
     ("kind", "reason"),
     [
         (Sorted, "it uses aten.sort.default, which has no counterpart here."),
+        (Stateless, "it could not be traced: advance returned a Tensor, not an output and a state."),
         (Moody, "its equations in training are others than afterwards."),
         (Orthogonal, "it makes something of its parameters by aten.linalg_qr.default, which cannot be "
          "stored."),
@@ -121,6 +133,15 @@ def test_what_cannot_be_stored_says_why(kind: type[Cell], reason: str) -> None:
         f"  They cannot be: {reason}",
         "  Write them with operations that can be traced (docs/your-own-cell.md); to train it as it is, use "
         "Python.",
+    ]
+
+
+def test_an_output_of_another_size_is_not_stored() -> None:
+    with pytest.raises(OptionError) as error:
+        describe(Narrow(2, 3))
+    assert str(error.value).split("\n")[1:] == [
+        "  Their sizes do not fit: y has 2 columns, not 3.",
+        "  Let advance return an output of output_size columns, and a state as initial_state makes it.",
     ]
 
 

@@ -126,7 +126,7 @@ def test_a_recipe_with_three_mistakes_shows_all(elman: Callable[..., Said], tmp_
         "model.layer is not a key of [model]; nearest: model.layers.",
         "train.epochs must be a whole number; it is 1.5.",
         "train.learning_rate is 0.0; it must be over 0.",
-        "Correct them all; `elman recipes show zaremba2014-ptb-small` prints a recipe with its keys.",
+        "Correct them all; `elman recipes show zaremba2014-ptb-small --scale paper` prints a recipe's keys.",
     ]
     assert not (tmp_path / "run").exists()
 

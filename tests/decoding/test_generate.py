@@ -128,7 +128,7 @@ def test_values_out_of_range_are_refused_before_anything_is_read() -> None:
     assert str(error.value) == (
         "0 texts of -2 tokens were to be generated.\n"
         "  tokens is -2, count is 0; they must be at least 0 and 1.\n"
-        "  Ask for at least one text."
+        "  Ask for 0 tokens or more, and for at least one text."
     )
     assert model.steps == []
 
