@@ -37,6 +37,7 @@ from elman.fused import bfloat16, choose
 from elman.fused.compiled import Compiled
 from elman.fused.layers import Layer, run
 from elman.fused.scan import Task, shaped
+from elman.fused.surroundings import watched
 
 PRECISIONS = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -309,14 +310,14 @@ def _plain(tensors: Iterable[Any]) -> bool:
     """Whether these are tensors as the executor takes them, to be computed with here and now."""
     if (
         torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
         or torch._C._are_functorch_transforms_active()
         or torch.autograd.forward_ad._current_level >= 0
     ):
         return False
     first, *rest = tensors
     if (
-        any(type(t) not in (Tensor, nn.Parameter) or t.layout != torch.strided for t in (first, *rest))
+        watched()
+        or any(type(t) not in (Tensor, nn.Parameter) or t.layout != torch.strided for t in (first, *rest))
         or first.device.type != "cpu"
         or first.numel() == 0
         or any(t.device != first.device for t in rest)

@@ -14,7 +14,7 @@ for all T steps in one product; ``advance`` holds what needs the past and is don
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -75,10 +75,9 @@ class Encoder(nn.Module, ABC):
         del state, batch, reverse
         return None
 
-    def _joined(self, states: list[Any]) -> Any:
-        """This one's state, of those of its sides."""
-        (state,) = states
-        return state
+    def _joined(self, states: Iterator[Any]) -> Any:
+        """This one's state, of those of its sides: the next ones of all."""
+        return next(states)
 
 
 class Recurrence(Encoder):
@@ -281,7 +280,8 @@ def scan_layers(
     found = choose.scan_layers(known, x, lengths)
     if found is None:
         return None
-    return found[0], tuple(layer._joined(ends) for layer, ends in zip(layers, found[1], strict=True))
+    ends = iter(found[1])
+    return found[0], tuple(layer._joined(ends) for layer in layers)
 
 
 def _turned(noise: Any, lengths: B | None) -> Any:

@@ -1,8 +1,7 @@
 """Which way a scan runs: by the compiled executor, by a kernel of torch's own, or by the definition."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -16,6 +15,7 @@ from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
 from elman.fused.noise import inside, traces
 from elman.fused.operations import Objection
+from elman.fused.surroundings import held, unseen, watched
 from elman.fused.trace import settings
 
 #: What each cell was made into, or why not; for each way it was set up.
@@ -101,13 +101,13 @@ def _task(
     half: bool = False,
 ) -> fused.Task | None:
     """The scan for the executor, of an input like ``x``; None where it cannot run it."""
-    if not _plain(x, leaves.values()):
+    if watched() or not _plain(x, leaves.values()) or not held((x, *leaves.values())):
         return None
     compiled = compile_cell(cell, inside(noise))
     if not isinstance(compiled, Compiled):
         return None
     fixed = compiled.prepare(cell, noise)
-    if not _fits(compiled.state, x, leaves, fixed):
+    if not _fits(compiled.state, x, leaves, fixed) or not held(fixed):
         return None
     compiled, masks = compiled.halved if half else compiled, compiled.traces.masks(noise, x)
     return fused.Task(compiled, fused.shaped(x, lengths, reverse), (*leaves.values(), *fixed, *masks))
@@ -121,9 +121,7 @@ class Side(NamedTuple):
     reverse: bool
 
 
-def scan_layers(
-    sides: Sequence[Sequence[Side]], x: TBX, lengths: B | None
-) -> tuple[TBH, list[list[Any]]] | None:
+def scan_layers(sides: Sequence[Sequence[Side]], x: TBX, lengths: B | None) -> tuple[TBH, list[Any]] | None:
     """Scans by cells in layers, in one native call: outputs of the last layer, and the cells' last states.
 
     Each layer reads the outputs of the one before, side by side. None where not all of it is the executor's
@@ -152,8 +150,7 @@ def scan_layers(
     ]
     if returned is not None:
         y, ends = y.to(returned), [states.transform(lambda leaf: leaf.to(returned), end) for end in ends]
-    rest = iter(ends)
-    return y, [list(islice(rest, len(layer))) for layer in sides]
+    return y, ends
 
 
 def _by_layers(
@@ -165,14 +162,15 @@ def _by_layers(
 ) -> tuple[TBH, list[tuple[Tensor, ...]]] | None:
     """Outputs and each cell's last state, leaf by leaf; None where the executor cannot run one of them."""
     tasks: list[list[fused.Task]] = []
-    rest = iter(before)
+    rest, width = iter(before), x.shape[-1]
     for layer in sides:
         tasks.append([])
         for side in layer:
             task = _task(side.cell, x, next(rest), lengths, {}, side.reverse, half)
-            if task is None:
-                return None
+            if task is None or side.cell.input_size != width:
+                return None  # by itself each says what it cannot read
             tasks[-1].append(task)
+        width = sum(layers.widths(tasks[-1]))
     return layers.run(x, tasks)
 
 
@@ -204,8 +202,7 @@ def _operator(
 
     To a compiler this is one constant: it holds for this cell in this mode, with these settings.
     """
-    with ThreadPoolExecutor(1) as elsewhere:  # where nothing is seen of what the compiler is about
-        compiled = elsewhere.submit(compile_cell, cell, inside(noise)).result()
+    compiled = unseen(compile_cell, cell, inside(noise))
     if isinstance(compiled, str):
         return None
     return operator.register(compiled.halved if half else compiled), compiled.state, compiled.masks
@@ -235,10 +232,10 @@ def compile_cell(cell: Any, masks: frozenset[str] = frozenset()) -> Compiled | s
     key = (settings(cell), masks)
     ways = _known.setdefault(cell, {})
     if key not in ways:
-        compiled = _compiled(cell, masks)
+        compiled = unseen(_compiled, cell, masks)
         if isinstance(compiled, Compiled) and any(_valueless(tensor) for tensor in cell.parameters()):
             return compiled  # exported before it ever ran: it is compared with its definition when it does
-        ways[key] = (isinstance(compiled, Compiled) and _mismatch(cell, compiled)) or compiled
+        ways[key] = (isinstance(compiled, Compiled) and unseen(_mismatch, cell, compiled)) or compiled
     return ways[key]
 
 

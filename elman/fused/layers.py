@@ -118,7 +118,7 @@ def _forward(x: TBX, layers: Sequence[Layer], asked: Sequence[Sequence[Wanted | 
     started: list[list[Run]] = []
     ready: list[list[Ready]] = []
     for layer, wants in zip(layers, asked, strict=True):
-        y = native.empty(x, x.shape[0], x.shape[1], sum(_widths(layer)))
+        y = native.empty(x, x.shape[0], x.shape[1], sum(widths(layer)))
         threads, apart = _share(layer)
         each = zip(layer, _columns(y, layer), wants, threads, strict=True)
         started.append([start(task, x, part, want, most) for task, part, want, most in each])
@@ -145,6 +145,8 @@ class _Layer(torch.autograd.Function):
         ctx.kinds = [(task.compiled, task.shape, len(task.tensors)) for task in layer]
         ctx.asked, ctx.needs = asked, ctx.needs_input_grad[3:]
         ctx.save_for_backward(x, *tensors, done.y, *done.kept)
+        ended = zip(asked, done.last, strict=True)
+        ctx.mark_non_differentiable(*(leaf for want, last in ended if want is None for leaf in last))
         return done.y, *(leaf for last in done.last for leaf in last)
 
     @staticmethod
@@ -216,13 +218,14 @@ def _ready(runs: Sequence[Started[Any]], apart: bool) -> list[list[Ready]]:
     return [[Ready(run.call, run.tensors, thread) for run, thread in zip(runs, first, strict=False)]]
 
 
-def _widths(layer: Layer) -> list[int]:
+def widths(layer: Layer) -> list[int]:
+    """How many features each scan of a layer puts out."""
     return [task.compiled.advance.widths["y"] for task in layer]
 
 
 def _columns(y: TBH, layer: Layer) -> Sequence[TBH]:
     """The columns of each scan of a layer."""
-    return [y] if len(layer) == 1 else y.split(_widths(layer), dim=-1)
+    return [y] if len(layer) == 1 else y.split(widths(layer), dim=-1)
 
 
 def again(x: TBX, layer: Layer, needs: Sequence[bool], given: Sequence[Tensor | None]) -> list[Tensor | None]:

@@ -13,6 +13,7 @@ from elman.fused.invariants import Invariants
 from elman.fused.native import Call, Matrix, Place, Room, Work, team
 from elman.fused.passes import BackwardPass, Extent, Pair, wanted
 from elman.fused.program import Builder
+from elman.fused.surroundings import held
 from elman.fused.trace import Traced
 
 NAMES = ("weight", "bias")
@@ -54,8 +55,9 @@ class Linear:
         tensors = (_rows(x), weight, weight.new_empty(weight.shape[0]))  # the bias: no gradient reads it
         d = (_rows(d_y),)
         extent = Extent(
-            1, len(x), descending=False, ragged=False, threads=torch.get_num_threads(), apart=d_y.shape[1]
-        )
+            1, len(x), descending=False, ragged=False, threads=torch.get_num_threads(),
+            apart=(0, d_y.shape[1]),
+        )  # fmt: skip
         made = BackwardPass(pair, asked, extent, tensors, d)
         d_x, d_weight, _ = made.started(tensors, None, d_y, weight.new_empty(0), d).run()
         return Gradients(None if d_x is None else d_x[0], d_weight)
@@ -65,7 +67,8 @@ def linear(like: Tensor, inputs: int, outputs: int, half: bool) -> Linear | None
     """The product for tensors like this one; None where the executor does not run."""
     values = torch.float32 if half else like.dtype
     traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    if traced or like.device.type != "cpu" or values not in library.PRECISIONS or library.objection():
+    here = like.device.type == "cpu" and held((like,))
+    if traced or not here or values not in library.PRECISIONS or library.objection():
         return None
     part = _part(inputs, outputs)
     return Linear(part.halved() if half else part)

@@ -18,7 +18,6 @@ Masks that never meet a step (on the whole input or output) are not here: they a
 """
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
@@ -32,6 +31,7 @@ from elman.fused.likeness import likeness
 from elman.fused.operations import Objection
 from elman.fused.program import POINTWISE, Builder
 from elman.fused.sites import Sites, Weight
+from elman.fused.surroundings import unseen
 from elman.fused.trace import Split, Traced, candidates, settings, trace_cell, trace_marked
 
 PREFIX = "noise."
@@ -142,8 +142,7 @@ def _sites_of(cell: Any) -> Sites:
 
 def _told(cell: Any) -> tuple[Any, ...]:
     """To a compiler a constant, as in choose: it would guard all cells that are known, which come and go."""
-    with ThreadPoolExecutor(1) as elsewhere:  # where nothing is seen of what the compiler is about
-        return elsewhere.submit(_sites_of, cell).result().told()
+    return unseen(_sites_of, cell).told()
 
 
 _told.__dict__["_dynamo_marked_constant"] = True

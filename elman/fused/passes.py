@@ -29,19 +29,19 @@ T = TypeVar("T")
 
 class Extent(NamedTuple):
     """What a scan goes over: its steps, from the last to the first if ``descending``, of ``batch`` rows, all
-    of one length unless ``ragged``; on at most so many ``threads``. Rows of its outputs are ``apart``, in
-    elements."""
+    of one length unless ``ragged``; on at most so many ``threads``. Steps and rows of its outputs are so many
+    elements apart."""
 
     steps: int
     batch: int
     descending: bool
     ragged: bool
     threads: int
-    apart: int
+    apart: tuple[int, int]
 
     def outputs(self, tensor: int) -> Place:
         """The outputs of all steps, in the tensor of this number."""
-        return Place(tensor, self.batch * self.apart, self.apart)
+        return Place(tensor, *self.apart)
 
     def before(self, values: Place, first: int, first_row: int) -> Place:
         """The state that a step starts from: of the step before, or a row of the tensor ``first``."""

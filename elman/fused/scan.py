@@ -33,7 +33,8 @@ class Shape:
 
     def extent(self, y: TBH, threads: int) -> Extent:
         """The same without the lengths themselves, for outputs that lie as ``y``."""
-        return Extent(self.steps, self.batch, self.descending, self.lengths is not None, threads, y.stride(1))
+        apart = y.stride(0), y.stride(1)
+        return Extent(self.steps, self.batch, self.descending, self.lengths is not None, threads, apart)
 
 
 class Task(NamedTuple):
@@ -45,8 +46,9 @@ class Task(NamedTuple):
 
 
 def shaped(x: TBX, lengths: B | None, reverse: bool) -> Shape:
-    """What a scan of ``x`` goes over."""
-    return Shape(x.shape[0], x.shape[1], reverse, None if lengths is None else lengths.contiguous())
+    """What a scan of ``x`` goes over: of ``lengths`` as they are now, which the backward pass reads again."""
+    own = None if lengths is None else lengths.clone(memory_format=torch.contiguous_format)
+    return Shape(x.shape[0], x.shape[1], reverse, own)
 
 
 def wanted(compiled: Compiled, needs: Sequence[bool]) -> Wanted:
@@ -84,6 +86,7 @@ def start_backward(
     compiled, shape, tensors = task
     rows = [_rows(tensor) for tensor in (x, *tensors)]
     d = [None if each is None else _rows(each) for each in given]
+    y, kept = _rows(y), kept.contiguous()  # hooks on saved tensors may give them back with other strides
     extent = shape.extent(y, threads)
     key = (asked, extent, *_kind(rows), *(None if each is None else each.stride() for each in d))
     laid_out = compiled.once(key, lambda: BackwardPass(pair(compiled), asked, extent, rows, d))

@@ -1,5 +1,6 @@
 """Two recurrences over the same sequences, one from each end: an encoder."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -104,8 +105,8 @@ class Bidirectional(Encoder):
         forwards, backwards = state
         return forwards, backwards
 
-    def _joined(self, states: list[Any]) -> BidirectionalState:
-        return BidirectionalState(*states)
+    def _joined(self, states: Iterator[Any]) -> BidirectionalState:
+        return BidirectionalState(self.forwards._joined(states), self.backwards._joined(states))
 
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> tuple[Any, Any]:
         """The masks of both directions for ``scan(…, noise=…)``; None for one that has no noise."""

@@ -12,6 +12,10 @@ from elman.cells.cell import Encoder, Recurrence, scan_layers
 from elman.errors import OptionError, ShapeError
 from elman.layers.dropout import drop, require_rate
 
+#: What is given for each layer, and what to do where it is for others.
+STATE = "a state", "Give one as initial_state and scan return it."
+NOISE = "noise", "Give masks as draw returns them, None for a layer that has none."
+
 
 class EncoderStack(Encoder):
     """Layer k reads what layer k − 1 puts out; in training, ``dropout`` falls between them [zaremba2014].
@@ -74,15 +78,14 @@ class EncoderStack(Encoder):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
-        before = self._states(state)
-        if self._nothing_between(noise):
+        before, masks = self._of_each(state, STATE), self._of_each(noise, NOISE)
+        if self._nothing_between(masks):
             found = scan_layers(cast(list[Encoder], self.cells), x, before, lengths)
             if found is not None:
                 return found
         after = []
-        for k, (cell, each) in enumerate(zip(cast(list[Encoder], self.cells), before, strict=True)):
-            masks = None if noise is None else noise[k]
-            x, new = cell.scan(self._between(x, k), each, lengths, masks)
+        for k, cell in enumerate(cast(list[Encoder], self.cells)):
+            x, new = cell.scan(self._between(x, k), before[k], lengths, masks[k])
             after.append(new)
         return x, tuple(after)
 
@@ -93,25 +96,25 @@ class EncoderStack(Encoder):
     def extra_repr(self) -> str:
         return f"dropout={self.dropout}"
 
-    def _nothing_between(self, noise: Any) -> bool:
+    def _nothing_between(self, masks: Sequence[Any]) -> bool:
         """Whether each layer reads just what the one before puts out."""
         dropped = self.training and self.dropout > 0 and len(self.cells) > 1
-        return not dropped and _is_silent(noise)
+        return not dropped and _is_silent(masks)
 
-    def _states(self, state: Any) -> Sequence[Any]:
-        """The state of each layer, None for the initial one."""
+    def _of_each(self, given: Any, what: tuple[str, str]) -> Sequence[Any]:
+        """What was given for each layer; of every one None where nothing was."""
         count = len(self.cells)
-        if state is None:
+        if given is None:
             return [None] * count
-        several = isinstance(state, tuple | list)
-        if not several or len(state) != count:
-            parts = f" of {len(state)}" if several else ""
+        several = isinstance(given, tuple | list)
+        if not several or len(given) != count:
+            parts, (name, do) = f" of {len(given)}" if several else "", what
             raise ShapeError(
-                f"{type(self).__name__}({_chain(cast(list[Encoder], self.cells))}) was given a state.",
-                f"It is a {type(state).__name__}{parts}; it must be a tuple of {count}, one for each layer.",
-                "Give one as initial_state and scan return it.",
+                f"{type(self).__name__}({_chain(cast(list[Encoder], self.cells))}) was given {name}.",
+                f"It is a {type(given).__name__}{parts}; it must be a tuple of {count}, one for each layer.",
+                do,
             )
-        return state
+        return cast(Sequence[Any], given)
 
     def _between(self, x: Tensor, k: int) -> Tensor:
         return x if k == 0 else drop(x, self.dropout, self.training)
@@ -143,7 +146,9 @@ class Stack(EncoderStack, Recurrence):
 
     def step(self, x: BX, state: tuple[Any, ...]) -> tuple[BH, tuple[Any, ...]]:
         after = []
-        for k, (cell, before) in enumerate(zip(self._recurrences(), self._states(state), strict=True)):
+        for k, (cell, before) in enumerate(
+            zip(self._recurrences(), self._of_each(state, STATE), strict=True)
+        ):
             x, new = cell.step(self._between(x, k), before)
             after.append(new)
         return x, tuple(after)
@@ -155,15 +160,14 @@ class Stack(EncoderStack, Recurrence):
         lengths: B | None = None,
         noise: Sequence[Any] | None = None,
     ) -> tuple[TBH, tuple[Any, ...]]:
-        before = self._states(state)
-        if self._nothing_between(noise):
+        before, masks = self._of_each(state, STATE), self._of_each(noise, NOISE)
+        if self._nothing_between(masks):
             found = scan_layers(self._recurrences(), x, before, lengths, reverse=True)
             if found is not None:
                 return found
         after = []
-        for k, (cell, each) in enumerate(zip(self._recurrences(), before, strict=True)):
-            masks = None if noise is None else noise[k]
-            x, new = cell.scan_reversed(self._between(x, k), each, lengths, masks)
+        for k, cell in enumerate(self._recurrences()):
+            x, new = cell.scan_reversed(self._between(x, k), before[k], lengths, masks[k])
             after.append(new)
         return x, tuple(after)
 

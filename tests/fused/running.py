@@ -72,7 +72,9 @@ def by_executor(
     given = [tensors[name] for name in names]
     steps, batch = tensors["x"].shape[:2]
     pair, width = Pair(None, part), part.widths["y"]
-    extent = Extent(steps, batch, reverse, lengths is not None, torch.get_num_threads(), width)
+    extent = Extent(
+        steps, batch, reverse, lengths is not None, torch.get_num_threads(), (batch * width, width)
+    )
     asked = passes.wanted(pair, [True] * len(given))
     y, plain = (native.empty(given[0], steps, batch, width) for _ in range(2))
     last, kept = Forward(pair, asked, extent, given).started(given, lengths, y).run()

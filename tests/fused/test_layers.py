@@ -14,6 +14,7 @@ from elman import states
 from elman.cells import GRU, LSTM, MGU, RHN, SLSTM, Cell, Elman
 from elman.cells.cell import Encoder
 from elman.cells.noise import Noise, Noisy
+from elman.errors import ShapeError
 from elman.fused import definition, native
 from elman.fused.library import Library
 from elman.layers import Bidirectional, EncoderStack, Stack
@@ -164,12 +165,9 @@ def test_gradients_of_one_direction_alone(calls: list[list[int]]) -> None:
     assert calls == [[2], [1]]
     y, _ = definition.scan(layer.backwards, x, layer.backwards.initial_state(2), None, reverse=True)
     agree(list(mine), list(torch.autograd.grad(y.square().sum(), list(layer.backwards.parameters()))))
-    calls.clear()
-    own = list(layer.backwards.parameters())
-    assert torch.autograd.grad(layer.scan(x)[1].forwards.h.sum(), own, allow_unused=True) == (None,) * len(
-        own
-    )
-    assert len(calls) == 1
+    _, last = layer.scan(x)
+    assert last.backwards.h.requires_grad
+    assert not last.forwards.h.requires_grad  # or the next scan would take its gradient
 
 
 def test_second_derivatives() -> None:
@@ -269,3 +267,52 @@ def test_what_is_done_layer_by_layer_instead(calls: list[list[int]]) -> None:
     torch.manual_seed(0)
     louder = EncoderStack([Louder(GRU(3, 2), GRU(3, 2))])
     torch.testing.assert_close(louder.scan(x)[0], 3 * plain.scan(x)[0])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_layer_that_was_exchanged_for_one_that_does_not_fit(reverse: bool) -> None:
+    """It is not run on what lies beside its input."""
+    stack, x = Stack([LSTM(3, 5), GRU(5, 2)]), torch.randn(4, 2, 3)
+    stack.cells[1] = GRU(7, 2)
+    with pytest.raises(ShapeError, match=r"x is 4×2×5 \(T B X\); X must be 7."):
+        stack.scan_reversed(x) if reverse else stack.scan(x)
+    both = EncoderStack([Bidirectional(LSTM(3, 5), GRU(3, 2)), GRU(7, 2)])
+    both.cells[0].backwards = GRU(3, 1)
+    with pytest.raises(ShapeError, match=r"x is 4×2×6 \(T B X\); X must be 7."):
+        both.scan(x)
+
+
+def test_a_layer_that_puts_out_more_than_it_says() -> None:
+    class Wide(Elman):
+        def advance(self, x: Tensor, state: Any) -> Any:
+            h, after = super().advance(x, state)
+            return torch.cat([h, h], dim=-1), after
+
+    with pytest.raises(ShapeError, match=r"x is 4×2×10 \(T B X\); X must be 5."):
+        Stack([Wide(3, 5), GRU(5, 2)]).scan(torch.randn(4, 2, 3))
+
+
+def test_lengths_of_the_time_of_the_scan() -> None:
+    """What is written over them afterwards changes no gradient."""
+    net, lengths = PILES["encoders"]().double(), torch.tensor([5, 0, 3])
+    x, start = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True), begun(net, 3)
+
+    def written_over(*given: Any) -> Any:
+        found = net.scan(*given)
+        given[2].fill_(5)
+        return found
+
+    mine = derived(net, written_over, x, start, lengths.clone())
+    agree(mine, derived(net, lambda *given: by_definition(net, *given), x, start, lengths))
+
+
+def test_more_than_two_scans_side_by_side() -> None:
+    """A layer of three: the first direction is itself one of both."""
+    inner = Bidirectional(LSTM(3, 2), GRU(3, 5))
+    net = EncoderStack([Bidirectional(inner, MGU(3, 4)), Elman(11, 3)]).double()  # type: ignore[arg-type]
+    x, start = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True), begun(net, 3)
+    ends = torch.tensor([4, 5, 0])
+    for threads in (1, 2, 4):
+        torch.set_num_threads(threads)
+        mine = derived(net, net.scan, x, start, ends)
+        agree(mine, derived(net, lambda *given: by_definition(net, *given), x, start, ends))

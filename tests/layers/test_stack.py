@@ -90,3 +90,22 @@ def test_a_state_with_other_layers(way: str) -> None:
     )
     with pytest.raises(ShapeError, match=r"GRU.* was given a state for a batch of 5"):
         getattr(stack, way)(x, (LSTM(2, 3).initial_state(5), GRU(3, 4).initial_state(4)))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_masks_of_other_layers(dropout: float) -> None:
+    stack, x = Stack([LSTM(3, 4), GRU(4, 2)], dropout), torch.randn(5, 2, 3)
+    for scan in (stack.scan, stack.scan_reversed):
+        with pytest.raises(ShapeError) as error:
+            scan(x, noise=())
+        assert str(error.value) == (
+            "Stack(LSTM 3:4 → GRU 4:2) was given noise.\n"
+            "  It is a tuple of 0; it must be a tuple of 2, one for each layer.\n"
+            "  Give masks as draw returns them, None for a layer that has none."
+        )
+        with pytest.raises(ShapeError, match="It is a dict"):
+            scan(x, noise={"state.h": torch.ones(1, 2, 4)})  # type: ignore[arg-type]
+        torch.manual_seed(1)
+        outputs, _ = scan(x, (None, stack.initial_state(2)[1]), noise=(None, {}))
+        torch.manual_seed(1)
+        assert torch.equal(outputs, scan(x)[0])
