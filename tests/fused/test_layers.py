@@ -304,15 +304,3 @@ def test_lengths_of_the_time_of_the_scan() -> None:
 
     mine = derived(net, written_over, x, start, lengths.clone())
     agree(mine, derived(net, lambda *given: by_definition(net, *given), x, start, lengths))
-
-
-def test_more_than_two_scans_side_by_side() -> None:
-    """A layer of three: the first direction is itself one of both."""
-    inner = Bidirectional(LSTM(3, 2), GRU(3, 5))
-    net = EncoderStack([Bidirectional(inner, MGU(3, 4)), Elman(11, 3)]).double()  # type: ignore[arg-type]
-    x, start = torch.randn(5, 3, 3, dtype=torch.float64, requires_grad=True), begun(net, 3)
-    ends = torch.tensor([4, 5, 0])
-    for threads in (1, 2, 4):
-        torch.set_num_threads(threads)
-        mine = derived(net, net.scan, x, start, ends)
-        agree(mine, derived(net, lambda *given: by_definition(net, *given), x, start, ends))
