@@ -18,8 +18,25 @@ Rule = Callable[[Builder, int, int, tuple[int, ...]], tuple[int | None, ...]]
 
 def _times(b: Builder, g: int, *factors: int) -> int:
     for factor in factors:
+        node, number = b.nodes[g], b.number(factor)
+        scale = b.number(node.args[1]) if node.op == "mul" else None
+        if number is not None and scale is not None:
+            g, factor = node.args[0], b.constant(scale * number)
         g = b.add("mul", g, factor)
     return g
+
+
+def _over(b: Builder, g: int, divisor: int) -> int:
+    """g / divisor; of one divisor for many columns one division, and a product for each."""
+    if b.nodes[g].width > 1 and b.nodes[divisor].width == 1:
+        return b.add("mul", g, b.add("div", b.constant(1), divisor))
+    return b.add("div", g, divisor)
+
+
+def _product(b: Builder, g: int, y: int, a: tuple[int, ...]) -> tuple[int | None, ...]:
+    if a[0] == a[1]:
+        return _times(b, g, b.constant(2), a[0]), None
+    return _times(b, g, a[1]), _times(b, g, a[0])
 
 
 def _one_minus(b: Builder, a: int) -> int:
@@ -42,8 +59,8 @@ def _sign(b: Builder, a: int) -> int:
 RULES: dict[str, Rule] = {
     "add": lambda b, g, y, a: (g, g),
     "sub": lambda b, g, y, a: (g, b.add("neg", g)),
-    "mul": lambda b, g, y, a: (_times(b, g, a[1]), _times(b, g, a[0])),
-    "div": lambda b, g, y, a: (b.add("div", g, a[1]), b.add("neg", b.add("div", _times(b, g, y), a[1]))),
+    "mul": _product,
+    "div": lambda b, g, y, a: (_over(b, g, a[1]), b.add("neg", _over(b, _times(b, g, y), a[1]))),
     "neg": lambda b, g, y, a: (b.add("neg", g),),
     "abs": lambda b, g, y, a: (_times(b, g, _sign(b, a[0])),),
     "exp": lambda b, g, y, a: (_times(b, g, y),),
@@ -164,9 +181,16 @@ class _Differentiation:
     def _total(self, gradient: int, width: int) -> int:
         """A gradient added up over the columns of its value, though it may itself be one number for all."""
         b = self.builder
-        if b.nodes[gradient].width == width:
-            return b.add("sum", gradient, width=1)
-        return b.add("mul", gradient, b.constant(width))
+        if b.nodes[gradient].width < width:
+            return b.add("mul", gradient, b.constant(width))
+        node = b.nodes[gradient]
+        if node.op == "neg":
+            return b.add("neg", self._total(node.args[0], width))
+        if node.op == "mul":  # what all columns are multiplied by, their sum is
+            for one, other in (node.args, node.args[::-1]):
+                if b.nodes[other].width < width:
+                    return b.add("mul", self._total(one, width), other)
+        return b.add("sum", gradient, width=1)
 
     def _gathered(self, place: int, width: int) -> int:
         """The whole gradient of a node: its parts added, column by column where they cover only some."""
