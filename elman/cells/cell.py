@@ -64,6 +64,8 @@ class Encoder(nn.Module, ABC):
         does not move. ``noise``: masks drawn before the scan (:mod:`elman.cells.noise`), by the names of
         the sites where they fall, (1 or T) B H; a stack takes those of each layer. No gradient flows to
         them. Returns the outputs (T B H) and each sequence's last state.
+
+        Raises :class:`ShapeError` where ``x``, ``state``, ``lengths`` or ``noise`` do not fit.
         """
 
     def draw(self, batch: int, steps: int, generator: torch.Generator | None = None) -> Any:

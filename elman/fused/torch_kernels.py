@@ -25,9 +25,9 @@ KERNELS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
 
 
 def scan(cell: Any, x: TBX, state: Any, lengths: B | None, reverse: bool = False) -> tuple[TBH, Any]:
-    """The scan of :func:`elman.fused.definition.scan`, by the torch kernel where the cell has one."""
+    """The scan of :func:`elman.fused.definition.scan`, by a torch kernel where one fits the cell."""
     name = kernel(cell)
-    if name is None or x.numel() == 0:
+    if name is None or x.numel() == 0 or not _fits(cell, x, state):
         return definition.scan(cell, x, state, lengths, reverse=reverse)
     if reverse:
         outputs, last = scan(cell, definition.flip(x, lengths), state, lengths)
@@ -51,6 +51,15 @@ def kernel(cell: Any) -> str | None:
     if name == "rnn":
         name = f"rnn {cell.nonlinearity}"
     return name if name in KERNELS else None
+
+
+def _fits(cell: Any, x: TBX, state: Any) -> bool:
+    """Whether all is as the kernel takes for granted: that of the LSTM goes beyond what is smaller."""
+    rows = len(cell.GATES.split()) * cell.hidden_size
+    weights = (cell.weight_x, cell.weight_h, cell.bias)
+    sizes = ((rows, cell.input_size), (rows, cell.hidden_size), (rows,))
+    alike = all(t.dtype == x.dtype for t in (*weights, *state)) or torch.is_autocast_enabled(x.device.type)
+    return alike and tuple(weight.shape for weight in weights) == sizes
 
 
 def _run(name: str, cell: Any, x: Tensor, sizes: Tensor | None, state: Any) -> tuple[Tensor, Any]:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elman import states
 from elman.axes import BG, BH
@@ -82,3 +82,17 @@ def test_the_kernel_is_what_runs(
 
     monkeypatch.setattr(cell, "advance", refuse)
     cell.scan(torch.randn(5, 4, 2), None, None if lengths is None else torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("kind", [Elman, LSTM, GRU])
+@pytest.mark.parametrize("name", ["weight_h", "bias"])
+def test_a_weight_cut_by_hand_never_reaches_the_kernel(kind: type[LSTM], name: str) -> None:
+    cell = kind(2, 3)
+    setattr(cell, name, nn.Parameter(getattr(cell, name).detach()[:2].clone()))
+    with pytest.raises((RuntimeError, ValueError), match=r"must match|shapes cannot|values to unpack"):
+        cell.scan(torch.randn(5, 4, 2))
+
+
+def test_another_precision_is_told_as_by_the_definition() -> None:
+    with pytest.raises(RuntimeError, match="must have the same dtype"):
+        LSTM(2, 3).double().scan(torch.randn(5, 4, 2))
