@@ -104,11 +104,15 @@ def begin(
         corpus.split(split)
     numbers = precision.choose(setting.precision or "float32", setting.device)
     cell, initial = None, None if before is None else tensorfile.read_weights(before.weights)
-    if own is not None and isinstance(recipe.model, RecurrentOptions):
+    if isinstance(recipe.model, RecurrentOptions) and (own is not None or before is not None):
         model = build_model(recipe.model, corpus.vocabulary, (recipe.train or TrainingOptions()).seed, own)
-        layers = [layer.cell if isinstance(layer, Noisy) else layer for layer in model.stack.cells]
-        cell = stored_cells([layer for layer in layers if isinstance(layer, Cell)])
-        initial = initial or tensorfile.weights(model)
+        if before is None or initial is None:
+            initial = tensorfile.weights(model)
+        else:  # weights that do not fit are told of now, by the name of their own run
+            tensorfile.put_weights(model, initial, before.weights)
+        if own is not None:
+            layers = [layer.cell if isinstance(layer, Noisy) else layer for layer in model.stack.cells]
+            cell = stored_cells([layer for layer in layers if isinstance(layer, Cell)])
     folder = RunFolder.create(
         out,
         to_toml(recipe),

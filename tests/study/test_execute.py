@@ -147,7 +147,7 @@ def test_a_run_begins_from_anothers_weights_and_vocabulary(text: Path, tmp_path:
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-7)
     assert Vocabulary.load(second.folder.vocabulary) == Vocabulary.load(first.folder.vocabulary)
     wider = with_changes(recipe, {"model.hidden_size": 9})
-    with pytest.raises(RunError, match="They do not fit"):
+    with pytest.raises(RunError, match=r"of .*/first/best\.safetensors were .*\n  They do not fit"):
         begin(wider, tmp_path / "third", CPU, Silent(), start=tmp_path / "first")
     with pytest.raises(OptionError, match="made of counts"):
         begin(recipe_for(text, COUNTED), tmp_path / "third", CPU, Silent(), start=tmp_path / "first")
