@@ -24,7 +24,7 @@ def draw(found: Sequence[Row]) -> bytes:
     figure = Figure(figsize=(11, 7.2), dpi=110, layout="constrained")
     sides: Any = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     left, right = sides
-    left.suptitle("times as fast, forward + backward; shapes are T×B×H", fontsize=11, color=INK)
+    left.suptitle("times as fast, forward + backward, x too; shapes are T×B×H", fontsize=11, color=INK)
     for axes, (group, title) in zip(left.subplots(2, 2).flat, PANELS.items(), strict=True):
         some = [row for row in found if row.group == group and row.mode == MODE]
         _bars(axes, [row.shape for row in some], [row.ratio for row in some], title)
@@ -42,9 +42,10 @@ def _bars(axes: Axes, names: Sequence[str], ratios: Sequence[float], title: str)
     places = range(len(names))
     bars = axes.barh(places, ratios, color=[BAR if ratio >= 1 else BELOW for ratio in ratios], height=0.72)
     axes.bar_label(
-        bars, [f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}" for ratio in ratios], padding=3, fontsize=8
-    )
-    axes.axvline(1, color=INK, lw=1)
+        bars, [f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}" for ratio in ratios], padding=3, fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+    )  # fmt: skip
+    axes.axvline(1, color=INK, lw=1)  # below the numbers, which it may cross
     axes.set_yticks(places, names, fontsize=8)
     axes.set_xlim(0, 1.18 * max([1.0, *ratios]))
     axes.set_title(title, fontsize=10, color=INK, loc="left")
