@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from threading import RLock
 from typing import Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,9 @@ from elman.fused.trace import settings
 
 #: What each cell was made into, or why not; for each way it was set up.
 _known: WeakKeyDictionary[nn.Module, dict[Any, Compiled | str]] = WeakKeyDictionary()
+
+#: Held while a cell is made into something: others stand in for its own tensors then, which no scan may read.
+_making = RLock()
 
 
 def scan(
@@ -229,14 +233,22 @@ def compile_cell(cell: Any, masks: frozenset[str] = frozenset()) -> Compiled | s
     """
     if (missing := library.objection()) is not None:
         return missing
-    key = (settings(cell), masks)
-    ways = _known.setdefault(cell, {})
-    if key not in ways:
-        compiled = unseen(_compiled, cell, masks)
-        if isinstance(compiled, Compiled) and any(_valueless(tensor) for tensor in cell.parameters()):
-            return compiled  # exported before it ever ran: it is compared with its definition when it does
-        ways[key] = (isinstance(compiled, Compiled) and unseen(_mismatch, cell, compiled)) or compiled
-    return ways[key]
+    found = _known.setdefault(cell, {}).get((settings(cell), masks))
+    return unseen(_made, cell, masks) if found is None else found
+
+
+def _made(cell: Any, masks: frozenset[str]) -> Compiled | str:
+    """The same, made now unless another thread has just done it."""
+    with _making:
+        key, ways = (settings(cell), masks), _known.setdefault(cell, {})
+        if key not in ways:
+            compiled = _compiled(cell, masks)
+            if isinstance(compiled, Compiled) and any(_valueless(tensor) for tensor in cell.parameters()):
+                return (
+                    compiled  # exported before it ever ran: it is compared with its definition when it does
+                )
+            ways[key] = (isinstance(compiled, Compiled) and _mismatch(cell, compiled)) or compiled
+        return ways[key]
 
 
 def _compiled(cell: Any, masks: frozenset[str]) -> Compiled | str:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import local
 from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+_here = local()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,5 +42,7 @@ def unseen(function: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
     ...     unseen(torch.ones, 2).device
     device(type='cpu')
     """
-    with ThreadPoolExecutor(1) as elsewhere:
+    if getattr(_here, "unseen", False):  # what makes one cell may need another
+        return function(*given, **named)
+    with ThreadPoolExecutor(1, initializer=setattr, initargs=(_here, "unseen", True)) as elsewhere:
         return elsewhere.submit(function, *given, **named).result()

@@ -1,6 +1,8 @@
 """Scans where PyTorch looks on, or is about something else: they neither hide from it nor disturb it."""
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from elman import drop_in
 from elman.cells import GRU, LSTM, MGU, Elman
-from elman.cells.cell import Encoder
+from elman.cells.cell import Encoder, HiddenState
 from elman.fused import choose, definition
 from elman.fused.linear import linear
 from elman.layers import Bidirectional, EncoderStack, Stack
@@ -88,6 +90,44 @@ def test_a_first_scan_in_a_checkpoint(which: int) -> None:
     (mine,) = torch.autograd.grad(y.square().sum(), x)
     (theirs,) = torch.autograd.grad(net.scan(x)[0].square().sum(), x)
     assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize("_again", range(5))
+def test_first_scans_in_many_threads(_again: int) -> None:
+    """Each waits until the tensors of a cell are its own again, and has their gradient."""
+    net = Stack([LSTM(3, 2), GRU(2, 4), MGU(4, 3)]).double()
+    x, parameters = torch.randn(4, 2, 3, dtype=torch.float64), list(net.parameters())
+    together = Barrier(4)
+
+    def derived(_: int) -> tuple[Tensor, ...]:
+        together.wait()
+        return torch.autograd.grad(net.scan(x)[0].square().sum(), parameters)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(derived, range(4)))
+    y = x
+    for cell in net.cells:
+        y, _ = definition.scan(cell, y, cell.initial_state(2), None)
+    theirs = torch.autograd.grad(y.square().sum(), parameters)
+    for mine in found:
+        for a, b in zip(mine, theirs, strict=True):
+            assert (a - b).norm() <= 1e-11 * (b.norm() + 1e-3)
+
+
+def test_a_first_scan_of_a_cell_with_another_in_its_step() -> None:
+    class Scanning(Elman):
+        def __init__(self) -> None:
+            super().__init__(3, 2)
+            self.inner = GRU(2, 2)
+
+        def advance(self, x: Tensor, state: HiddenState) -> tuple[Tensor, HiddenState]:
+            y, last = self.inner.scan(x.unsqueeze(0), state)
+            return y.squeeze(0), last
+
+    cell, x = Scanning(), torch.randn(4, 2, 3)
+    y, _ = cell.scan(x)
+    z, _ = definition.scan(cell, x, cell.initial_state(2), None)
+    assert (y - z).abs().max() < 1e-6
 
 
 def test_a_first_scan_under_another_default_device() -> None:
