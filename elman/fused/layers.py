@@ -2,8 +2,8 @@
 
 In a layer one scan or several read the same input, and their outputs stand side by side; the next layer reads
 those. Backward each layer is a native call of its own, so that what it kept is given back before the next one
-needs memory. Only what the gradient needs is kept. A second derivative is taken through the same Programs
-evaluated in PyTorch, step by step.
+needs memory. Only what the gradient needs is kept. A second derivative, and many gradients at once, are taken
+through the same Programs evaluated in PyTorch, step by step.
 """
 
 from collections.abc import Sequence
@@ -88,6 +88,12 @@ def graded(tensors: Sequence[Tensor]) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
+def transformed(given: Sequence[Tensor | None]) -> bool:
+    """Whether a gradient is itself differentiated, or many are taken at once (``is_grads_batched``)."""
+    batched = torch._C._functorch.is_legacy_batchedtensor  # has no memory of its own
+    return torch.is_grad_enabled() or any(d is not None and batched(d) for d in given)
+
+
 def _asked(x: TBX, layers: Sequence[Layer]) -> list[list[Wanted | None]]:
     """What gradients ask of each task: that of its x where anything below has one."""
     below, found = x.requires_grad, []
@@ -154,7 +160,7 @@ class _Layer(torch.autograd.Function):
         saved = iter(ctx.saved_tensors)
         x = next(saved)
         layer = [Task(compiled, shape, tuple(islice(saved, own))) for compiled, shape, own in ctx.kinds]
-        if torch.is_grad_enabled():  # a second derivative may be asked for
+        if transformed(given):
             return None, None, None, *again(x, layer, ctx.needs, given)
         done = _Done(next(saved), [], list(saved))
         found = _backward(x, layer, ctx.asked, done, given)
@@ -233,24 +239,26 @@ def again(x: TBX, layer: Layer, needs: Sequence[bool], given: Sequence[Tensor | 
 
     Of those that ``needs`` marks; ``given`` are the gradients of outputs and last states.
     """
-    # A parameter may stand here twice, read by the projection and by the step: each has its own gradient.
-    flat = [x, *(tensor for task in layer for tensor in task.tensors)]
-    flat = [t.view_as(t) if need else t for t, need in zip(flat, needs, strict=True)]
-    tensors = iter(flat[1:])
-    outputs: list[Tensor] = []
-    ends: list[Tensor] = []
-    for compiled, shape, own in layer:
-        g = pair(compiled).sort((flat[0], *islice(tensors, len(own))))
-        fixed, masks = (*g.project, *g.advance), (*g.project_masks, *g.advance_masks)
-        y, last = fold(compiled.traces, g.x, g.state, fixed, masks, shape.lengths, shape.descending)
-        outputs.append(y)
-        ends += last
-    made = (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1), *ends)
-    pairs = [(out, d) for out, d in zip(made, given, strict=True) if d is not None and out.requires_grad]
-    asked = [tensor for tensor, need in zip(flat, needs, strict=True) if need]
-    if not pairs:
-        return [None] * len(flat)
-    found = iter(torch.autograd.grad(
-        [out for out, _ in pairs], asked, [d for _, d in pairs], create_graph=True, allow_unused=True
-    ))  # fmt: skip
+    graded = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # A parameter may stand here twice, read by the projection and by the step: each has its own gradient.
+        flat = [x, *(tensor for task in layer for tensor in task.tensors)]
+        flat = [t.view_as(t) if need else t for t, need in zip(flat, needs, strict=True)]
+        tensors = iter(flat[1:])
+        outputs: list[Tensor] = []
+        ends: list[Tensor] = []
+        for compiled, shape, own in layer:
+            g = pair(compiled).sort((flat[0], *islice(tensors, len(own))))
+            fixed, masks = (*g.project, *g.advance), (*g.project_masks, *g.advance_masks)
+            y, last = fold(compiled.traces, g.x, g.state, fixed, masks, shape.lengths, shape.descending)
+            outputs.append(y)
+            ends += last
+        made = (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1), *ends)
+        pairs = [(out, d) for out, d in zip(made, given, strict=True) if d is not None and out.requires_grad]
+        asked = [tensor for tensor, need in zip(flat, needs, strict=True) if need]
+        if not pairs:
+            return [None] * len(flat)
+        found = iter(torch.autograd.grad(
+            [out for out, _ in pairs], asked, [d for _, d in pairs], create_graph=graded, allow_unused=True
+        ))  # fmt: skip
     return [next(found) if need else None for need in needs]

@@ -62,7 +62,7 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None) -> tuple[Tensor | None, ...]:
         tensors, starts = ctx.saved_tensors[: len(ctx.needs)], ctx.saved_tensors[len(ctx.needs) :]
-        if torch.is_grad_enabled():  # a second derivative may be asked for
+        if layers.transformed(given):
             task = Task(ctx.compiled, ctx.shape, tensors[1:])
             return None, None, *layers.again(tensors[0], [task], ctx.needs, given)
         found = _gradients(ctx.compiled, ctx.shape, tensors, starts, ctx.needs, given)

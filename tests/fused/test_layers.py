@@ -304,3 +304,17 @@ def test_lengths_of_the_time_of_the_scan() -> None:
 
     mine = derived(net, written_over, x, start, lengths.clone())
     agree(mine, derived(net, lambda *given: by_definition(net, *given), x, start, lengths))
+
+
+@pytest.mark.parametrize("store", ["all", "recompute"])
+def test_many_gradients_at_once(store: str) -> None:
+    """``is_grads_batched`` maps the backward pass over what is given."""
+    net = EncoderStack([Bidirectional(GRU(2, 3), GRU(2, 2)), Elman(5, 2)]).double()
+    net.cells[1].store = store
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    y, _ = net.scan(x)
+    given, inputs = torch.randn(4, *y.shape, dtype=torch.float64), [x, *net.parameters()]
+    found = torch.autograd.grad(y, inputs, given, is_grads_batched=True, retain_graph=True)
+    assert not any(each.requires_grad for each in found)
+    one_by_one = [torch.autograd.grad(y, inputs, each, retain_graph=True) for each in given]
+    agree(list(found), [torch.stack(each) for each in zip(*one_by_one, strict=True)])
