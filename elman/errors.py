@@ -27,7 +27,7 @@ class ElmanError(Exception):
 
 
 class ShapeError(ElmanError, ValueError):
-    """A tensor's axes or sizes do not fit."""
+    """A tensor's axes, sizes or type do not fit."""
 
 
 class OptionError(ElmanError, ValueError):

@@ -185,6 +185,7 @@ class Cell(Recurrence):
             return self.advance(self.project(x), state)
         except Exception:
             choose.require_state(self, state, len(x))  # that is the cause where it is another cell's
+            choose.require_precision(self, x)
             raise
 
     def candidate(self, g: BH) -> BH:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from elman import states
 from elman.axes import TBH, TBX, B
+from elman.errors import ShapeError
 from elman.fused import bfloat16, definition, layers, library, operator, recompute, torch_kernels
 from elman.fused import scan as fused
 from elman.fused.compiled import Compiled
@@ -51,10 +52,17 @@ def scan(
         y, last = found[0], states.replace(state, dict(zip(leaves, found[1], strict=True)))
     else:
         require_state(cell, state, x.shape[1])  # torch's kernels do not look: they would write beyond it
-        if noise or torch.compiler.is_compiling() or _transformed():
+        if torch.compiler.is_compiling():
             y, last = definition.scan(cell, x, state, lengths, noise, reverse)
         else:
-            y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
+            try:
+                if noise or _transformed():
+                    y, last = definition.scan(cell, x, state, lengths, noise, reverse)
+                else:
+                    y, last = torch_kernels.scan(cell, x, state, lengths, reverse=reverse)
+            except RuntimeError:
+                require_precision(cell, x)
+                raise
     return (
         (y, last) if returned is None else (y.to(returned), states.transform(lambda t: t.to(returned), last))
     )
@@ -68,6 +76,24 @@ def require_state(cell: Any, state: Any, batch: int) -> None:
         asked=f"{type(cell).__name__}({cell.extra_repr()}) was given a state for a batch of {batch}.",
         do=f"Give one as this cell's initial_state({batch}) and scan return it.",
     )
+
+
+def require_precision(cell: Any, x: Tensor) -> None:
+    """Raises :class:`ShapeError` where no parameter is of the type of ``x``, and something went wrong.
+
+    Only then: a cell may convert what it reads, and autocast does.
+    """
+    kinds = {parameter.dtype for parameter in cell.parameters()}
+    if kinds and x.dtype not in kinds:
+        has = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        came = str(x.dtype).removeprefix("torch.")
+        raise ShapeError(
+            f"{type(cell).__name__}({cell.extra_repr()}) was given an input of {came}.",
+            f"Its parameters are {has}.",
+            f"Convert one: x.to(torch.{has.split(' ')[0]}), or cell.to(x.dtype)."
+            if x.is_floating_point()
+            else "Token ids are looked up first: in an Embedding, or a OneHot.",
+        )
 
 
 def _by_executor(

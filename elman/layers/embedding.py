@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from elman.cells.cell import require_at_least
 from elman.layers.dropout import drop, require_rate
 
 
@@ -20,6 +21,8 @@ class Embedding(nn.Module):
 
     def __init__(self, vocabulary_size: int, embedding_size: int, dropout: float = 0.0) -> None:
         super().__init__()
+        require_at_least(1, "vocabulary_size", vocabulary_size, "Embedding")
+        require_at_least(1, "embedding_size", embedding_size, "Embedding")
         require_rate(dropout, "Embedding", "dropout")
         self.vocabulary_size = vocabulary_size
         self.output_size = embedding_size
@@ -47,6 +50,7 @@ class OneHot(nn.Module):
 
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
+        require_at_least(1, "vocabulary_size", vocabulary_size, "OneHot")
         self.vocabulary_size = vocabulary_size
         self.output_size = vocabulary_size
         self.register_buffer("_one", torch.ones(()), persistent=False)

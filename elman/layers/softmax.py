@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from elman import axes
 from elman.axes import NH, N
+from elman.cells.cell import require_at_least
 from elman.errors import OptionError, ShapeError
 from elman.fused.linear import Gradients, linear
 
@@ -49,6 +50,8 @@ class Softmax(nn.Module):
         chunk: int | None = None,
     ) -> None:
         super().__init__()
+        require_at_least(1, "hidden_size", hidden_size, "Softmax")
+        require_at_least(1, "vocabulary_size", vocabulary_size, "Softmax")
         if weight is not None and tuple(weight.shape) != (vocabulary_size, hidden_size):
             raise ShapeError(
                 f"Softmax(hidden_size={hidden_size}, vocabulary_size={vocabulary_size}) was to be tied.",

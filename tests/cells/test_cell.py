@@ -228,6 +228,31 @@ def test_lengths_that_are_no_tensor() -> None:
     )
 
 
+@pytest.mark.parametrize("way", ["scan", "scan_reversed", "step"])
+def test_input_of_another_type(way: str) -> None:
+    cell = LSTM(3, 2)
+    given = (torch.ones(2, 3), cell.initial_state(2)) if way == "step" else (torch.ones(5, 2, 3),)
+    for kind, came, do in (
+        (torch.float64, "float64", "Convert one: x.to(torch.float32), or cell.to(x.dtype)."),
+        (torch.int64, "int64", "Token ids are looked up first: in an Embedding, or a OneHot."),
+    ):
+        with pytest.raises(ShapeError) as error:
+            getattr(cell, way)(given[0].to(kind), *given[1:])
+        assert str(error.value) == (
+            f"LSTM(input_size=3, hidden_size=2) was given an input of {came}.\n"
+            f"  Its parameters are float32.\n  {do}"
+        )
+
+
+def test_input_of_another_type_that_a_cell_converts() -> None:
+    class Converting(Elman):
+        def project(self, x: torch.Tensor) -> torch.Tensor:
+            return super().project(x.float())
+
+    cell, x = Converting(3, 2), torch.randn(5, 2, 3, dtype=torch.float64)
+    torch.testing.assert_close(cell.scan(x)[0], cell.scan(x.float())[0])
+
+
 def test_input_that_is_no_tensor() -> None:
     with pytest.raises(ShapeError) as error:
         Elman(3, 2).scan([[[1.0, 2.0, 3.0]]])  # type: ignore[arg-type]

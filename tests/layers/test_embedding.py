@@ -1,8 +1,13 @@
 """Embedding and one-hot input."""
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
 
-from elman.layers import Embedding, OneHot
+from elman.errors import ShapeError
+from elman.layers import Embedding, OneHot, Softmax
 
 
 def test_a_token_is_its_row() -> None:
@@ -39,3 +44,18 @@ def test_one_hot_is_a_row_of_the_identity() -> None:
     assert torch.equal(one_hot(ids), torch.eye(4, dtype=torch.float64)[ids])
     assert not list(one_hot.parameters())
     assert not one_hot.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Embedding(0, 3), "vocabulary_size"),
+        (lambda: Embedding(3, 0), "embedding_size"),
+        (lambda: OneHot(0), "vocabulary_size"),
+        (lambda: Softmax(0, 3), "hidden_size"),
+        (lambda: Softmax(3, 0), "vocabulary_size"),
+    ],
+)
+def test_sizes_below_one(make: Callable[[], Any], name: str) -> None:
+    with pytest.raises(ShapeError, match=rf"\({name}=0\) was asked for\.\n  {name} is 0\.\n  Give a whole"):
+        make()
