@@ -270,9 +270,7 @@ def _made(cell: Any, masks: frozenset[str]) -> Compiled | str:
         if key not in ways:
             compiled = _compiled(cell, masks)
             if isinstance(compiled, Compiled) and any(_valueless(tensor) for tensor in cell.parameters()):
-                return (
-                    compiled  # exported before it ever ran: it is compared with its definition when it does
-                )
+                return compiled  # exported before it ever ran: compared with its definition when it does
             ways[key] = (isinstance(compiled, Compiled) and _mismatch(cell, compiled)) or compiled
         return ways[key]
 

@@ -145,7 +145,7 @@ class Call:
         self.room = room.size
 
     def run(self, tensors: Sequence[Tensor]) -> None:
-        """Runs it all. Other Python threads go on meanwhile."""
+        """Runs it all, as :func:`run_layers` in fewer microseconds. Other Python threads go on meanwhile."""
         scratch = lent(tensors[0], self.room)
         tables = self.filled([*[tensor.data_ptr() for tensor in tensors], scratch.data_ptr()])
         tables.job.first = 0

@@ -10,7 +10,7 @@ template <class E> int64_t scratch_bytes(const Run& run);
 
 template <class E> void scan(const Run& run);
 
-// Several on one team, layer by layer.
+// Several, layer by layer: those of a layer on one team.
 template <class E> void scan(const Job* jobs, int64_t count);
 
 }  // namespace elman
